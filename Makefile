@@ -1,0 +1,45 @@
+# Everything a developer does here, one target each. The work is in deploy/dev/*.sh.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## Start everything, send a first event through, and stay in the foreground; Ctrl-C stops it all
+	@deploy/dev/run.sh
+
+.PHONY: up
+up: ## The same in the background, without the sample receiver; DISPATCHERS=3 starts three dispatchers
+	@deploy/dev/up.sh
+
+.PHONY: down
+down: ## Stop what run and up started, and keep the data
+	@deploy/dev/down.sh
+
+.PHONY: clean-local
+clean-local: ## Stop everything and remove .local with all its data
+	@deploy/dev/clean-local.sh
+
+.PHONY: build
+build: ## Build the release binaries
+	@deploy/dev/build.sh
+
+.PHONY: test
+test: ## Run every test against private servers, which are stopped afterwards
+	@deploy/dev/test.sh
+
+.PHONY: test-up
+test-up: ## Keep the tests' servers running between runs; their variables are in .local/test/test.env
+	@deploy/dev/test-stack.sh up
+	@cat .local/test/test.env
+
+.PHONY: test-down
+test-down: ## Stop the tests' servers and remove their data
+	@deploy/dev/test-stack.sh down
+
+.PHONY: lint
+lint: ## Check formatting, clippy, dependencies and the scripts
+	@deploy/dev/lint.sh

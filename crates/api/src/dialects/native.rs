@@ -1,0 +1,12 @@
+//! `/api/v1`: BuildWorkPro's API, and what we add to it.
+
+mod deliveries;
+mod endpoints;
+mod envelope;
+mod event_types;
+mod events;
+mod me;
+pub(crate) mod openapi;
+pub(crate) mod problem;
+pub(crate) mod routes;
+mod wire;

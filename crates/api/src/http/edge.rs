@@ -1,0 +1,120 @@
+//! Where a request enters and its response leaves: ids, headers, failures in the dialect's words, figures, the log.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpResponse, web};
+use tokio::runtime::Handle;
+use tokio_util::context::TokioContext;
+
+use super::{Failure, RequestId};
+use crate::dialects::Dialect;
+use crate::figures::Figures;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What the edge needs. Cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Edge {
+    /// Where requests are counted.
+    pub(crate) figures: Figures,
+    /// The process's own runtime. actix serves each connection on a runtime of its worker, which ends before the
+    /// rest of the process does: what a use case spawns, a database connection above all, must outlive it.
+    pub(crate) runtime: Handle,
+}
+
+/// A request as the figures and the log count it.
+pub(crate) struct Measured<'a> {
+    /// The route's pattern, never the path: that would be a label per record.
+    pub(crate) route: &'a str,
+    /// The method.
+    pub(crate) method: &'a Method,
+    /// The answer's status.
+    pub(crate) status: StatusCode,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Answer one request, whatever happens inside.
+pub(crate) async fn edge<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let started = Instant::now();
+    let edge = request.app_data::<web::Data<Edge>>().cloned();
+    let id = RequestId::fresh();
+    request.extensions_mut().insert(id);
+    let dialect = Dialect::of(request.path());
+
+    let response = match &edge {
+        Some(edge) => TokioContext::new(next.call(request), edge.runtime.clone()).await?,
+        None => next.call(request).await?,
+    };
+    let mut response = response.map_into_boxed_body();
+
+    let stranger;
+    let failure = match response.response().error() {
+        None => None,
+        Some(error) => match error.as_error::<Failure>() {
+            Some(failure) => Some(failure),
+            None => {
+                stranger = Failure::Unexpected(error.to_string());
+                Some(&stranger)
+            }
+        },
+    };
+    if let Some(failure) = failure {
+        let method = response.request().method().clone();
+        let path = response.request().path().to_owned();
+        if failure.is_ours() {
+            tracing::error!(request.id = %id, http.method = %method, http.path = path, error = failure.chain(), "a request failed");
+        } else {
+            tracing::debug!(request.id = %id, http.method = %method, http.path = path, error = failure.chain(), "a request was refused");
+        }
+        let rendered = dialect.render(failure, id);
+        response = response.into_response(rendered);
+    }
+    finish(response.response_mut(), id);
+
+    if let Some(edge) = edge {
+        let route = response.request().match_pattern();
+        edge.figures.observe(&Measured {
+            route: route.as_deref().unwrap_or("none"),
+            method: response.request().method(),
+            status: response.status(),
+            seconds: started.elapsed().as_secs_f64(),
+        });
+    }
+    Ok(response)
+}
+
+/// What every response has.
+fn finish(response: &mut HttpResponse, id: RequestId) {
+    let headers = response.headers_mut();
+    // `req_` and hex digits are a header value; without the header the response would still be right.
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-store"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ] {
+        // A page of the console may know better.
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a request was not done, before any dialect has put it into its words.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, ResponseError};
+use plumbline_domain::permission::Denied;
+use plumbline_engine::{Error, FieldError, story};
+
+/// Why a request was not done. Each dialect renders every variant, in an exhaustive match.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No API key came with the request.
+    #[error("no API key was given: send it as `Authorization: Bearer plk_live_…`")]
+    NoCredentials,
+    /// The API key is unknown, revoked, or not for this address.
+    #[error("the API key is not valid: it is unknown, revoked, or may not be used from this address")]
+    BadCredentials,
+    /// The key lacks a scope, or the user a role.
+    #[error("{0}")]
+    Denied(#[from] Denied),
+    /// Nothing has this path.
+    #[error("there is nothing at this path: see the API's OpenAPI document for what there is")]
+    NoRoute,
+    /// The path takes other methods, which are named.
+    #[error("this path does not take that method: use {0}")]
+    MethodNotAllowed(String),
+    /// The body is not said to be JSON, or is encoded.
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    /// The request cannot be read; the message says where, and the remedy.
+    #[error("{0}")]
+    Malformed(String),
+    /// The body did not arrive in time.
+    #[error("the request's body did not arrive within {} seconds", .0.as_secs())]
+    TooSlow(Duration),
+    /// The whole body is larger than we read.
+    #[error("the request's body is larger than {limit} bytes: send less at once")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// One event's payload is larger than the operator allows.
+    #[error(
+        "the payload has {actual} bytes, and at most {limit} are allowed: send a smaller resource snapshot"
+    )]
+    PayloadTooLarge {
+        /// Its size, in bytes.
+        actual: usize,
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// Fields or parameters that cannot be accepted; never empty.
+    #[error("{} of the request's fields cannot be accepted", .0.len())]
+    Invalid(Vec<FieldError>),
+    /// No such thing in this tenant, whoever else may have it.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The state of things does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The idempotency key was used for another request.
+    #[error("this Idempotency-Key was used for a different request: use a new key for a new request")]
+    IdempotencyKeyReused,
+    /// What we need is not reachable now.
+    #[error("the service cannot do this now: try again in a moment")]
+    Unavailable(#[source] Error),
+    /// A fault of ours.
+    #[error("something went wrong on our side: the request id helps us to find it")]
+    Internal(#[source] Error),
+    /// A fault of ours that no use case reported.
+    #[error("something went wrong on our side: the request id helps us to find it")]
+    Unexpected(String),
+}
+
+impl Failure {
+    /// One invalid field or parameter.
+    pub(crate) fn invalid(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, code, message)])
+    }
+
+    /// Whether it is our fault: then it is logged as an error.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Internal(_) | Self::Unexpected(_)
+        )
+    }
+
+    /// The whole story for the log: it holds no secret and no body.
+    pub(crate) fn chain(&self) -> String {
+        match self {
+            Self::Unexpected(what) => what.clone(),
+            _ => story(self),
+        }
+    }
+}
+
+/// The engine's errors, translated once.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotFound(what) => Self::NotFound(what),
+            Error::Conflict(why) => Self::Conflict(why),
+            Error::Invalid(faults) => Self::Invalid(faults),
+            Error::PayloadTooLarge { actual, limit } => Self::PayloadTooLarge { actual, limit },
+            Error::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            error @ Error::Unavailable(_) => Self::Unavailable(error),
+            error @ (Error::Store(_) | Error::Internal(_)) => Self::Internal(error),
+        }
+    }
+}
+
+/// How a failure travels through actix to the edge, which replaces this response by the dialect's.
+impl ResponseError for Failure {
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::InternalServerError().finish()
+    }
+}

@@ -1,0 +1,330 @@
+//! What travels through the broker: versioned JSON, in which a customer's payload passes through unread.
+//!
+//! A reader ignores fields that it does not know and refuses versions that it does not know, so a field can be
+//! added while old and new processes run side by side; whatever old readers would misread needs a new version.
+
+use plumbline_domain::lane::Lane;
+use plumbline_domain::{DeliveryId, Event, EventId, JsonText, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The version that is written, and the only one that is read.
+pub const VERSION: u16 = 1;
+
+/// An accepted event on its way to its fan-out, or a chunk of a large one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventMessage {
+    /// The event, whole.
+    pub event: Event,
+    /// The lane in which it was accepted.
+    pub lane: Lane,
+    /// Which endpoints this message is for; none means all of them.
+    pub chunk: Option<Chunk>,
+    /// Whether it was published before, so that whoever receives it must look up what exists already.
+    pub republished: bool,
+}
+
+/// A share of a large fan-out: the endpoints with ids in `(after, upto]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Which chunk it is, from 0.
+    pub number: i32,
+    /// The endpoint id below its first.
+    pub after: i64,
+    /// Its last endpoint id.
+    pub upto: i64,
+}
+
+/// A delivery whose next attempt is due at `not_before`: a reference, never the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryMessage {
+    /// Whose delivery it is.
+    pub tenant: TenantId,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The number of the attempt to make.
+    pub attempt: u16,
+    /// When, at the earliest.
+    pub not_before: Timestamp,
+    /// Whether it was published before.
+    pub republished: bool,
+}
+
+/// The bytes are not a message of the kind that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecodable {
+    /// It is not text.
+    #[error("not UTF-8")]
+    NotText(#[from] std::str::Utf8Error),
+    /// It is not JSON, or it lacks what such a message has.
+    #[error("not a message of this kind")]
+    Malformed(#[from] serde_json::Error),
+    /// It is from a newer release, or not ours.
+    #[error("unknown message version {0}")]
+    UnknownVersion(u64),
+    /// A field does not hold what it must.
+    #[error("the field `{0}` has no valid value")]
+    Field(&'static str),
+}
+
+impl Undecodable {
+    /// One line for a dead letter's reason. It never quotes the message.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Malformed(error) => {
+                format!(
+                    "{self}: {:?} error at line {} column {}",
+                    error.classify(),
+                    error.line(),
+                    error.column()
+                )
+            }
+            Self::NotText(_) | Self::UnknownVersion(_) | Self::Field(_) => self.to_string(),
+        }
+    }
+}
+
+impl EventMessage {
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Event {
+            id,
+            tenant,
+            event_type,
+            data,
+            previous_attributes,
+            occurred_at,
+            endpoints_version,
+        } = &self.event;
+        let head = EventHead {
+            v: VERSION,
+            id: &id.to_string(),
+            tenant: tenant.0,
+            event_type: event_type.as_str(),
+            occurred_at: &occurred_at.to_string(),
+            endpoints_version: *endpoints_version,
+            lane: self.lane.as_str(),
+            chunk: self.chunk.map(Into::into),
+            republished: self.republished,
+        };
+        let payload_bytes =
+            data.as_str().len() + previous_attributes.as_ref().map_or(0, |text| text.as_str().len());
+        let mut body = Vec::with_capacity(payload_bytes + 384);
+        write(&mut body, &head);
+        // Payloads are spliced in rather than serialised: they are valid JSON already, and parsing them once
+        // more to prove it is what most of the time would go to.
+        body.pop();
+        body.extend_from_slice(br#","data":"#);
+        body.extend_from_slice(data.as_str().as_bytes());
+        if let Some(previous) = previous_attributes {
+            body.extend_from_slice(br#","previous_attributes":"#);
+            body.extend_from_slice(previous.as_str().as_bytes());
+        }
+        body.push(b'}');
+        body
+    }
+
+    /// From bytes.
+    pub fn decode(body: &[u8]) -> Result<Self, Undecodable> {
+        let wire: EventWire<'_> = read(body)?;
+        Ok(Self {
+            event: Event {
+                id: wire.id.parse().map_err(|_| Undecodable::Field("id"))?,
+                tenant: TenantId(wire.tenant),
+                event_type: wire.event_type.parse().map_err(|_| Undecodable::Field("type"))?,
+                data: JsonText::from_valid(wire.data.get()),
+                previous_attributes: wire
+                    .previous_attributes
+                    .map(|text| JsonText::from_valid(text.get())),
+                occurred_at: wire
+                    .occurred_at
+                    .parse()
+                    .map_err(|_| Undecodable::Field("occurred_at"))?,
+                endpoints_version: wire.endpoints_version,
+            },
+            lane: Lane::parse(wire.lane).ok_or(Undecodable::Field("lane"))?,
+            chunk: wire.chunk.map(Into::into),
+            republished: wire.republished,
+        })
+    }
+
+    /// Names this message to the broker: the event's id, and the chunk's number if it is one.
+    pub(crate) fn message_id(&self) -> String {
+        message_id(self.event.id, self.chunk)
+    }
+}
+
+fn message_id(event: EventId, chunk: Option<Chunk>) -> String {
+    match chunk {
+        None => event.to_string(),
+        Some(chunk) => format!("{event}/{}", chunk.number),
+    }
+}
+
+impl RetryMessage {
+    /// The message that brings a delivery back for this attempt at `not_before`.
+    pub fn due(tenant: TenantId, delivery: DeliveryId, attempt: u16, not_before: Timestamp) -> Self {
+        Self {
+            tenant,
+            delivery,
+            attempt,
+            not_before,
+            republished: false,
+        }
+    }
+
+    /// As bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(192);
+        let wire = RetryWire {
+            v: VERSION,
+            tenant: self.tenant.0,
+            delivery: &self.delivery.to_string(),
+            attempt: self.attempt,
+            not_before: &self.not_before.to_string(),
+            republished: self.republished,
+        };
+        write(&mut body, &wire);
+        body
+    }
+
+    /// From bytes.
+    pub fn decode(body: &[u8]) -> Result<Self, Undecodable> {
+        let wire: RetryWire<'_> = read(body)?;
+        Ok(Self {
+            tenant: TenantId(wire.tenant),
+            delivery: wire
+                .delivery
+                .parse()
+                .map_err(|_| Undecodable::Field("delivery"))?,
+            attempt: wire.attempt,
+            not_before: wire
+                .not_before
+                .parse()
+                .map_err(|_| Undecodable::Field("not_before"))?,
+            republished: wire.republished,
+        })
+    }
+
+    /// Names this message to the broker.
+    pub(crate) fn message_id(&self) -> String {
+        format!("{}/{}", self.delivery, self.attempt)
+    }
+}
+
+/// What precedes an event's payloads.
+#[derive(Serialize)]
+struct EventHead<'a> {
+    v: u16,
+    id: &'a str,
+    tenant: i64,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    occurred_at: &'a str,
+    endpoints_version: i64,
+    lane: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk: Option<ChunkWire>,
+    #[serde(skip_serializing_if = "is_false")]
+    republished: bool,
+}
+
+#[derive(Deserialize)]
+struct EventWire<'a> {
+    v: u64,
+    id: &'a str,
+    tenant: i64,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    occurred_at: &'a str,
+    endpoints_version: i64,
+    lane: &'a str,
+    #[serde(default)]
+    chunk: Option<ChunkWire>,
+    #[serde(default)]
+    republished: bool,
+    #[serde(borrow)]
+    data: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    previous_attributes: Option<&'a RawValue>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChunkWire {
+    number: i32,
+    after: i64,
+    upto: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RetryWire<'a> {
+    v: u16,
+    tenant: i64,
+    delivery: &'a str,
+    attempt: u16,
+    not_before: &'a str,
+    #[serde(default, skip_serializing_if = "is_false")]
+    republished: bool,
+}
+
+/// Of a message that cannot be read otherwise, the version tells why.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u64,
+}
+
+impl From<Chunk> for ChunkWire {
+    fn from(Chunk { number, after, upto }: Chunk) -> Self {
+        Self { number, after, upto }
+    }
+}
+
+impl From<ChunkWire> for Chunk {
+    fn from(ChunkWire { number, after, upto }: ChunkWire) -> Self {
+        Self { number, after, upto }
+    }
+}
+
+trait Wire {
+    fn version(&self) -> u64;
+}
+
+impl Wire for EventWire<'_> {
+    fn version(&self) -> u64 {
+        self.v
+    }
+}
+
+impl Wire for RetryWire<'_> {
+    fn version(&self) -> u64 {
+        self.v.into()
+    }
+}
+
+fn write(body: &mut Vec<u8>, message: &impl Serialize) {
+    serde_json::to_writer(body, message).expect("plain fields serialise, and memory does not refuse");
+}
+
+fn read<'a, T: Wire + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Undecodable> {
+    let text = str::from_utf8(body)?;
+    match serde_json::from_str::<T>(text) {
+        Ok(wire) if wire.version() == u64::from(VERSION) => Ok(wire),
+        Ok(wire) => Err(Undecodable::UnknownVersion(wire.version())),
+        Err(error) => match serde_json::from_str::<Versioned>(text) {
+            Ok(Versioned { v }) if v != u64::from(VERSION) => Err(Undecodable::UnknownVersion(v)),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// `null` is a payload too, and not the absence of one.
+fn even_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! `plumbline`: the operator's command line.
+
+mod arguments;
+mod commands;
+mod outcome;
+
+use std::process::ExitCode;
+
+use plumbline_runtime::{config, rustls_provider, telemetry};
+
+use crate::arguments::Arguments;
+
+// One connection and one command: a second thread would wait with us.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Arguments = config::parse();
+    rustls_provider::install();
+    telemetry::init(&arguments.log);
+    match commands::run(arguments).await {
+        Ok(done) => done.print(),
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,112 @@
+//! How a command ends: what it prints, where, and with which exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use plumbline_engine::assembly::SettingError;
+use plumbline_engine::{Error, story};
+use plumbline_runtime::config::EXIT_BAD_CONFIGURATION;
+use serde_json::Value;
+
+/// `EX_UNAVAILABLE` of sysexits.
+const EXIT_UNAVAILABLE: u8 = 69;
+
+/// A result, to be printed.
+pub(crate) struct Done {
+    /// What `--json` asked for, or `None`.
+    pub(crate) json: Option<Value>,
+    /// The same for people.
+    pub(crate) words: String,
+}
+
+impl Done {
+    /// Print it. A key that nobody could read is lost: then the command has failed.
+    pub(crate) fn print(self) -> ExitCode {
+        let text = self.json.map_or(self.words, |json| json.to_string());
+        match writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => Failure::Output(error).report(),
+        }
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// There is no database to work on.
+    #[error("PLUMBLINE_DATABASE_URL (--database-url) is required and not set")]
+    NoDatabase,
+    /// The database's URL is wrong.
+    #[error("PLUMBLINE_DATABASE_URL (--database-url): {0}")]
+    Setting(#[from] SettingError),
+    /// No password came.
+    #[error("the password could not be read from standard input: {0}")]
+    Password(#[source] io::Error),
+    /// The use case was refused.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// The result could not be printed.
+    #[error("the result could not be written to standard output: {0}")]
+    Output(#[source] io::Error),
+}
+
+impl Failure {
+    /// Say why on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        // If the stream is gone there is nobody to tell; the exit code still speaks.
+        let _ = writeln!(io::stderr(), "error: {}", self.message());
+        ExitCode::from(self.exit_code())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoDatabase | Self::Setting(_) | Self::Password(_) => usage(),
+            Self::Engine(Error::Invalid(_) | Error::NotFound(_) | Error::Conflict(_)) => usage(),
+            Self::Engine(Error::Unavailable(_)) => EXIT_UNAVAILABLE,
+            Self::Engine(
+                Error::Store(_)
+                | Error::Internal(_)
+                | Error::PayloadTooLarge { .. }
+                | Error::IdempotencyKeyReused,
+            )
+            | Self::Output(_) => 1,
+        }
+    }
+
+    fn message(&self) -> String {
+        if let Self::Engine(Error::Invalid(faults)) = self {
+            let faults: Vec<_> = faults
+                .iter()
+                .map(|fault| format!("{} {}", fault.field, fault.message))
+                .collect();
+            return faults.join("\nerror: ");
+        }
+        match self {
+            Self::Engine(error) => story(error),
+            _ => self.to_string(),
+        }
+    }
+}
+
+fn usage() -> u8 {
+    u8::try_from(EXIT_BAD_CONFIGURATION).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plumbline_engine::FieldError;
+
+    #[test]
+    fn every_fault_is_named_and_is_a_usage_error() {
+        let faults = vec![
+            FieldError::new("email", "invalid", "is wrong"),
+            FieldError::new("password", "invalid", "is short"),
+        ];
+        let failure = Failure::Engine(Error::Invalid(faults));
+        assert_eq!(failure.message(), "email is wrong\nerror: password is short");
+        assert_eq!(failure.exit_code(), 64);
+        assert_eq!(Failure::Engine(Error::NotFound("tenant")).exit_code(), 64);
+        assert_eq!(Failure::Engine(Error::Internal("x")).exit_code(), 1);
+    }
+}

@@ -1,0 +1,250 @@
+//! The tenants' endpoints as this dispatcher knows them: cached, never older than an event demands.
+//!
+//! Two rules make the cache exact. An event names the version of its tenant's endpoints at its acceptance, and a
+//! cached set older than that is never used for it: an endpoint that existed then is not missed. And a set is
+//! believed for less than a second without asking: a deleted endpoint is forgotten before its deletion is answered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use plumbline_domain::signing::Signer;
+use plumbline_domain::{Endpoint, EndpointId, EventType, TenantId};
+use plumbline_store::endpoints::{self, EndpointWithSecrets, TenantEndpoints};
+use plumbline_store::secrets::Vault;
+use plumbline_store::{Store, StoreError, tenants};
+use tokio_util::sync::CancellationToken;
+
+/// How long a set is believed without asking. A deletion waits a second before it is answered; the rest of that
+/// second is for the attempt to start.
+const FRESH: Duration = Duration::from_millis(800);
+/// How often the sets in use are renewed, all in one query.
+const RENEW_EVERY: Duration = Duration::from_millis(300);
+/// How long a set stays in memory after its last use.
+const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+/// An endpoint, ready to be called.
+#[derive(Debug)]
+pub struct Target {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Its keys; `None` when no master key of ours opens its secrets, and then nothing can be sent to it.
+    pub signer: Option<Signer>,
+}
+
+impl Target {
+    /// Open an endpoint's secrets.
+    pub fn open(vault: &Vault, found: EndpointWithSecrets) -> Self {
+        let opened = found.open_secrets(vault);
+        let endpoint = found.endpoint;
+        let signer = match opened {
+            Ok(versions) => Signer::new(&versions).ok(),
+            Err(error) => {
+                tracing::error!(endpoint.id = %endpoint.id, error = &error as &dyn std::error::Error, "the endpoint's secrets cannot be opened: is its master key still configured?");
+                None
+            }
+        };
+        Self { endpoint, signer }
+    }
+}
+
+/// One tenant's endpoints at one version.
+#[derive(Debug, Default)]
+pub struct EndpointSet {
+    version: i64,
+    /// In order of id.
+    targets: Vec<Arc<Target>>,
+}
+
+impl EndpointSet {
+    /// The endpoints that an event is for, disabled ones included, in order of id.
+    pub fn matching(&self, event_type: &EventType, endpoints_version: i64) -> Vec<Arc<Target>> {
+        self.targets
+            .iter()
+            .filter(|target| target.endpoint.wants(event_type, endpoints_version))
+            .cloned()
+            .collect()
+    }
+
+    /// One endpoint.
+    pub fn get(&self, id: EndpointId) -> Option<&Arc<Target>> {
+        self.targets
+            .binary_search_by_key(&id, |target| target.endpoint.id)
+            .ok()
+            .map(|index| &self.targets[index])
+    }
+}
+
+struct Entry {
+    set: Arc<EndpointSet>,
+    /// When the query began that showed this set to be current.
+    current_at: Instant,
+    used_at: Instant,
+}
+
+/// The cache. Cloning is cheap.
+#[derive(Clone)]
+pub struct Endpoints {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    vault: Vault,
+    entries: Mutex<HashMap<TenantId, Entry>>,
+    /// One load at a time for each tenant.
+    loading: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Endpoints {
+    /// An empty cache.
+    pub fn new(store: Store, vault: Vault) -> Self {
+        let inner = Inner {
+            store,
+            vault,
+            entries: Mutex::default(),
+            loading: Mutex::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The tenant's endpoints, at this version or a newer one, and current less than a second ago.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they had to be asked for and the database did not answer.
+    pub async fn at_least(&self, tenant: TenantId, version: i64) -> Result<Arc<EndpointSet>, StoreError> {
+        if let Some(set) = self.cached(tenant, version) {
+            return Ok(set);
+        }
+        let gate = self.inner.loading.lock().entry(tenant).or_default().clone();
+        let _loading = gate.lock().await;
+        // Whoever held the gate may have loaded it.
+        if let Some(set) = self.cached(tenant, version) {
+            return Ok(set);
+        }
+        let began = Instant::now();
+        let session = self.inner.store.session().await?;
+        let loaded = endpoints::snapshot(&session, &[tenant]).await?;
+        drop(session);
+        let set = Arc::new(
+            loaded
+                .into_iter()
+                .next()
+                .map_or_else(EndpointSet::default, |found| self.open(found)),
+        );
+        let entry = Entry {
+            set: set.clone(),
+            current_at: began,
+            used_at: began,
+        };
+        self.inner.entries.lock().insert(tenant, entry);
+        Ok(set)
+    }
+
+    fn cached(&self, tenant: TenantId, version: i64) -> Option<Arc<EndpointSet>> {
+        let mut entries = self.inner.entries.lock();
+        let entry = entries.get_mut(&tenant)?;
+        let now = Instant::now();
+        if entry.set.version < version || now.duration_since(entry.current_at) >= FRESH {
+            return None;
+        }
+        entry.used_at = now;
+        Some(entry.set.clone())
+    }
+
+    fn open(&self, found: TenantEndpoints) -> EndpointSet {
+        let mut targets: Vec<_> = found
+            .endpoints
+            .into_iter()
+            .map(|endpoint| Arc::new(Target::open(&self.inner.vault, endpoint)))
+            .collect();
+        targets.sort_by_key(|target| target.endpoint.id);
+        EndpointSet {
+            version: found.version,
+            targets,
+        }
+    }
+
+    /// Open one endpoint that was loaded beside the cache.
+    pub fn open_one(&self, found: EndpointWithSecrets) -> Target {
+        Target::open(&self.inner.vault, found)
+    }
+
+    /// Keep the sets in use current until `shutdown`, so that no event has to wait for a query.
+    pub async fn keep_current(&self, shutdown: CancellationToken) {
+        let _ = shutdown
+            .run_until_cancelled(async {
+                loop {
+                    tokio::time::sleep(RENEW_EVERY).await;
+                    if let Err(error) = self.renew().await {
+                        tracing::debug!(
+                            error = &error as &dyn std::error::Error,
+                            "the endpoints in use could not be renewed"
+                        );
+                    }
+                }
+            })
+            .await;
+    }
+
+    async fn renew(&self) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let in_use: HashMap<TenantId, i64> = {
+            let mut entries = self.inner.entries.lock();
+            entries.retain(|_, entry| began.duration_since(entry.used_at) < UNUSED_MAX);
+            self.inner
+                .loading
+                .lock()
+                .retain(|_, gate| Arc::strong_count(gate) > 1);
+            // Only what somebody asked for since the last round or so: an idle dispatcher asks nothing.
+            let recent = entries
+                .iter()
+                .filter(|(_, entry)| began.duration_since(entry.used_at) < RENEW_EVERY * 4);
+            recent
+                .map(|(tenant, entry)| (*tenant, entry.set.version))
+                .collect()
+        };
+        if in_use.is_empty() {
+            return Ok(());
+        }
+        let session = self.inner.store.session().await?;
+        let tenants: Vec<TenantId> = in_use.keys().copied().collect();
+        let versions = tenants::endpoints_versions(&session, &tenants).await?;
+        let (same, changed): (Vec<_>, Vec<_>) = versions
+            .into_iter()
+            .partition(|(tenant, version)| in_use.get(tenant) == Some(version));
+        {
+            let mut entries = self.inner.entries.lock();
+            for (tenant, version) in same {
+                if let Some(entry) = entries.get_mut(&tenant)
+                    && entry.set.version == version
+                {
+                    entry.current_at = entry.current_at.max(began);
+                }
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let changed: Vec<TenantId> = changed.into_iter().map(|(tenant, _)| tenant).collect();
+        for found in endpoints::snapshot(&session, &changed).await? {
+            let tenant = found.tenant;
+            let set = Arc::new(self.open(found));
+            let mut entries = self.inner.entries.lock();
+            if let Some(entry) = entries.get_mut(&tenant)
+                && entry.set.version <= set.version
+            {
+                *entry = Entry {
+                    set,
+                    current_at: began,
+                    used_at: entry.used_at,
+                };
+            }
+        }
+        Ok(())
+    }
+}

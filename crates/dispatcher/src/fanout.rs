@@ -1,0 +1,244 @@
+//! Fan-out: from an accepted event to the endpoints that it is for, attempted straight away.
+//!
+//! The unacknowledged message and the outbox row cover a crash, so a delivery need not exist in PostgreSQL before
+//! its first outcome. A message that may be a repetition looks up what exists before it acts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plumbline_broker::{Chunk, EventMessage, Incoming, Publisher, RetryMessage};
+use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus};
+use plumbline_domain::{DeliveryId, EndpointId, Event, Profile, Timestamp};
+use plumbline_runtime::backoff::Backoff;
+use plumbline_store::deliveries::{self, Existing};
+use plumbline_store::{Store, StoreError, outbox};
+
+use crate::attempt::{Attempts, Due, Share};
+use crate::endpoints::{Endpoints, Target};
+use crate::metrics::Metrics;
+use crate::recorder::{self, Entry};
+use crate::work::Work;
+
+/// Endpoints that one message is fanned out to; an event with more is split, so that several dispatchers share it.
+pub const CHUNK_MAX: usize = 100;
+
+/// Turns event messages into attempts.
+pub struct FanOut {
+    /// The truth.
+    pub store: Store,
+    /// For chunks and for what must wait.
+    pub publisher: Publisher,
+    /// The tenants' endpoints.
+    pub endpoints: Endpoints,
+    /// Makes the attempts.
+    pub attempts: Arc<Attempts>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl FanOut {
+    /// Deal with one message of the events or fan-out queues, down to its acknowledgement.
+    pub async fn take(self: Arc<Self>, incoming: Incoming) {
+        let message = match EventMessage::decode(&incoming.body) {
+            Ok(message) => message,
+            Err(error) => {
+                self.metrics.undecodable.inc();
+                return crate::bury(&self.publisher, incoming, &error.reason()).await;
+            }
+        };
+        let repeated = incoming.redelivered || message.republished;
+        let key = (
+            message.event.id,
+            message.chunk.as_ref().map_or(0, |chunk| chunk.number),
+        );
+        let known_at = Instant::now();
+        let targets = self.targets(&message).await;
+        if message.chunk.is_none() && targets.len() > CHUNK_MAX {
+            return self.split(message, &targets, incoming).await;
+        }
+        if message.chunk.is_none() {
+            self.metrics.fanned_out.inc();
+        }
+        let event = Arc::new(message.event);
+        let mut due: Vec<(DeliveryId, Arc<Target>)> = targets
+            .into_iter()
+            .map(|target| (DeliveryId::derive(event.id, target.endpoint.id), target))
+            .collect();
+        let mut waiting = vec![];
+        if repeated && !due.is_empty() {
+            let ids: Vec<DeliveryId> = due.iter().map(|(id, _)| *id).collect();
+            let existing = self.existing(&event, &ids).await;
+            due.retain(|(id, _)| !existing.contains_key(id));
+            waiting = existing
+                .into_values()
+                .filter_map(|row| waits(&event, &row))
+                .collect();
+        }
+
+        // With nothing left to attempt, one more part stands for the outbox row that may go.
+        let nothing_due = due.is_empty();
+        let mut parts = Work::parts(
+            incoming.ticket,
+            Some(key),
+            due.len() + waiting.len() + usize::from(nothing_due),
+        );
+        let mut to_park: Vec<_> = waiting
+            .into_iter()
+            .zip(parts.split_off(due.len() + usize::from(nothing_due)))
+            .collect();
+        if !to_park.is_empty() {
+            to_park.iter_mut().for_each(|(_, part)| part.recorded());
+            let (publisher, metrics) = (self.publisher.clone(), self.metrics.clone());
+            tokio::spawn(async move { recorder::park(&publisher, &metrics, to_park).await });
+        }
+        if nothing_due {
+            for part in parts {
+                self.attempts.recorder().write(Entry::Complete(part)).await;
+            }
+            return;
+        }
+        let mut bodies = Bodies {
+            event: event.clone(),
+            rendered: vec![],
+        };
+        let mut dues = due.into_iter().zip(parts).map(|((delivery, target), part)| {
+            let body = bodies.of(target.endpoint.profile);
+            let due = Due {
+                event: event.clone(),
+                body,
+                target,
+                delivery,
+                kind: DeliveryKind::Event,
+                replay_of: None,
+                number: 1,
+                created_at: Timestamp::now(),
+                known_at,
+            };
+            (due, part)
+        });
+        // The first one needs no task of its own: most events have one endpoint.
+        let first = dues.next();
+        for (due, part) in dues {
+            let attempts = self.attempts.clone();
+            tokio::spawn(async move { attempts.make(due, Share::Fresh, part).await });
+        }
+        if let Some((due, part)) = first {
+            self.attempts.make(due, Share::Fresh, part).await;
+        }
+    }
+
+    /// The endpoints that a message is for; asks until the database answers.
+    async fn targets(&self, message: &EventMessage) -> Vec<Arc<Target>> {
+        let event = &message.event;
+        let set = patiently("the tenant's endpoints could not be loaded yet", || {
+            self.endpoints.at_least(event.tenant, event.endpoints_version)
+        })
+        .await;
+        let mut targets = set.matching(&event.event_type, event.endpoints_version);
+        if let Some(Chunk { after, upto, .. }) = message.chunk {
+            targets.retain(|target| target.endpoint.id.0 > after && target.endpoint.id.0 <= upto);
+        }
+        targets
+    }
+
+    async fn existing(&self, event: &Event, ids: &[DeliveryId]) -> HashMap<DeliveryId, Existing> {
+        let rows = patiently("existing deliveries could not be looked up yet", || async {
+            deliveries::existing(&self.store.session().await?, event.tenant, event.id, ids).await
+        })
+        .await;
+        rows.into_iter().map(|row| (row.delivery, row)).collect()
+    }
+
+    /// Replace the event's outbox row by one for each chunk, and publish the chunks. A repetition publishes the
+    /// chunks that are still there.
+    async fn split(&self, message: EventMessage, targets: &[Arc<Target>], incoming: Incoming) {
+        let mut after = EndpointId(0);
+        let chunks: Vec<outbox::Chunk> = targets
+            .chunks(CHUNK_MAX)
+            .zip(1..)
+            .map(|(targets, number)| {
+                let upto = targets.last().map_or(after, |target| target.endpoint.id);
+                let chunk = outbox::Chunk { number, after, upto };
+                after = upto;
+                chunk
+            })
+            .collect();
+        let event = &message.event;
+        let standing = patiently("an event could not be split yet", || async {
+            outbox::split(&self.store.session().await?, event.id, &chunks).await
+        })
+        .await;
+        self.metrics.fanned_out.inc();
+        let messages = standing
+            .into_iter()
+            .map(|chunk| EventMessage {
+                event: event.clone(),
+                lane: message.lane,
+                chunk: Some(Chunk {
+                    number: chunk.number,
+                    after: chunk.after.0,
+                    upto: chunk.upto.0,
+                }),
+                republished: message.republished || incoming.redelivered,
+            })
+            .collect();
+        // Rows that were not published stay for the relay; the message goes back so that it need not wait for it.
+        if self
+            .publisher
+            .publish_chunks(messages)
+            .await
+            .iter()
+            .all(Result::is_ok)
+        {
+            incoming.ticket.ack();
+        } else {
+            incoming.ticket.requeue();
+        }
+    }
+}
+
+/// Bodies rendered once for each profile.
+struct Bodies {
+    event: Arc<Event>,
+    rendered: Vec<(Profile, bytes::Bytes)>,
+}
+
+impl Bodies {
+    fn of(&mut self, profile: Profile) -> bytes::Bytes {
+        if let Some((_, body)) = self.rendered.iter().find(|(known, _)| *known == profile) {
+            return body.clone();
+        }
+        let body = profile.body(&self.event);
+        self.rendered.push((profile, body.clone()));
+        body
+    }
+}
+
+/// The retry that a delivery of a repeated message waits for: its first publication may have been lost.
+fn waits(event: &Event, row: &Existing) -> Option<RetryMessage> {
+    match (row.status, row.next_attempt_at) {
+        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage::due(
+            event.tenant,
+            row.delivery,
+            row.attempt_count + 1,
+            due,
+        )),
+        _ => None,
+    }
+}
+
+/// Ask the database until it answers; the message that is waiting for it stays unacknowledged.
+pub(crate) async fn patiently<T, F>(complaint: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "{complaint}"),
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}

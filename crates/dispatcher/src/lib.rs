@@ -1,0 +1,385 @@
+//! The dispatcher: from an event in the queue to its attempts on record.
+//!
+//! `fanout` and `retries` take messages, `attempt` calls endpoints through `transport`, `recorder` writes outcomes
+//! down in batches and parks what must wait, `sweep` finds what was lost. A message is acknowledged when everything
+//! that it is responsible for is settled in PostgreSQL; see `work`.
+
+pub mod attempt;
+pub mod config;
+pub mod endpoints;
+pub mod fanout;
+pub mod metrics;
+pub mod recorder;
+pub mod retries;
+pub mod sweep;
+pub mod transport;
+pub mod work;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use plumbline_broker::{
+    AmqpUrl, BrokerConfig, BrokerState, ConsumerGroup, ConsumerSpec, Depths, Inbox, Incoming, Publisher,
+    Topology, WorkQueue,
+};
+use plumbline_domain::AddressPolicy;
+use plumbline_domain::lane::Lane;
+use plumbline_runtime::admin::{AdminServer, AdminState, Readiness, ReadyFlag};
+use plumbline_runtime::dns::{LookupError, Resolver};
+use plumbline_runtime::shutdown::Shutdown;
+use plumbline_store::secrets::Vault;
+use plumbline_store::{Store, StoreConfig};
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempt::Attempts;
+use crate::config::Config;
+use crate::endpoints::Endpoints;
+use crate::fanout::FanOut;
+use crate::metrics::Metrics;
+use crate::recorder::Recorder;
+use crate::retries::Retries;
+use crate::sweep::Sweep;
+use crate::transport::{NameError, ResolveName, Transport, TransportConfig};
+
+/// Messages taken from a queue at once at most.
+const TAKE_MAX: usize = 256;
+/// How often the database is pinged for readiness, and the gauges are sampled.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often the depths of the queues are sampled.
+const DEPTHS_EVERY: Duration = Duration::from_secs(5);
+
+/// Why the dispatcher could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting's value.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// The variable.
+        setting: &'static str,
+        /// What is wrong with it, and the remedy.
+        problem: String,
+    },
+    /// The admin port.
+    #[error("the admin port could not be opened")]
+    Admin(#[source] std::io::Error),
+    /// Names cannot be resolved.
+    #[error("DNS could not be set up")]
+    Dns(#[source] plumbline_runtime::dns::SetUpError),
+    /// A fault of ours.
+    #[error("metrics could not be declared")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Run until `shutdown`, then drain: stop consuming, finish what is in flight, settle.
+///
+/// PostgreSQL and RabbitMQ may be down at any time, also at the start: not ready then, but alive.
+///
+/// # Errors
+/// [`StartError`]; nothing that happens later ends it.
+pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError> {
+    plumbline_runtime::rustls_provider::install();
+    let setting = |setting, problem: String| StartError::Setting { setting, problem };
+    let schedule = config
+        .schedule()
+        .map_err(|problem| setting("PLUMBLINE_RETRY_SCHEDULE", problem))?;
+    let vault = Vault::parse(config.master_keys.master_keys.expose())
+        .map_err(|error| setting("PLUMBLINE_MASTER_KEYS", error.to_string()))?;
+    let store = Store::new(&StoreConfig {
+        database_url: config.database.database_url.expose().to_owned(),
+        pool_size: config.database.database_pool_size,
+        application_name: "plumbline-dispatcher".to_owned(),
+    })
+    .map_err(|error| setting("PLUMBLINE_DATABASE_URL", error.to_string()))?;
+    let names = Names(Resolver::from_setting(&config.dns.dns_servers).map_err(StartError::Dns)?);
+
+    let registry = Registry::new();
+    let metrics = Arc::new(Metrics::new(&registry)?);
+    let readiness = Readiness::new();
+    let (database_ready, broker_ready) = (readiness.check("database"), readiness.check("broker"));
+    let admin = AdminServer::bind(config.admin_listen, AdminState::new(registry, readiness.clone()))
+        .map_err(StartError::Admin)?;
+    tracing::info!(address = %admin.local_addr(), "admin port open");
+    let admin_stop = Shutdown::manual();
+    let admin = tokio::spawn(admin.serve(admin_stop.clone()));
+
+    // Consumers stop first, the publisher last: what is in flight still has to be parked.
+    let publisher_stop = CancellationToken::new();
+    let amqp_url: AmqpUrl = config
+        .broker
+        .amqp_url
+        .expose()
+        .parse()
+        .map_err(|error| setting("PLUMBLINE_AMQP_URL", format!("{error}")))?;
+    let topology = Topology::new(config.event_shards);
+    let broker = BrokerConfig::new(amqp_url, "plumbline-dispatcher", topology.clone());
+    let publisher = Publisher::spawn(broker.clone(), publisher_stop.clone());
+    let depths = Depths::spawn(broker.clone(), publisher_stop.clone());
+
+    let recording = TaskTracker::new();
+    let recorder = Recorder::spawn(
+        store.clone(),
+        publisher.clone(),
+        config.disable_after,
+        metrics.clone(),
+        &recording,
+    );
+    let policy = AddressPolicy {
+        allow_networks: config.allow_networks.clone(),
+        allow_http: config.allow_http,
+        allowed_ports: config.allowed_ports.clone(),
+    };
+    let transport = Transport::new(
+        TransportConfig::new(policy, config.attempt_timeout),
+        Arc::new(names),
+    );
+    let endpoints = Endpoints::new(store.clone(), vault);
+    let attempts = Arc::new(Attempts::new(
+        transport.clone(),
+        endpoints.clone(),
+        recorder,
+        schedule,
+        config.attempt_timeout,
+        config.max_in_flight.get(),
+        metrics.clone(),
+    ));
+    let fan_out = Arc::new(FanOut {
+        store: store.clone(),
+        publisher: publisher.clone(),
+        endpoints: endpoints.clone(),
+        attempts: attempts.clone(),
+        metrics: metrics.clone(),
+    });
+    let retries = Arc::new(Retries {
+        store: store.clone(),
+        publisher: publisher.clone(),
+        endpoints: endpoints.clone(),
+        attempts: attempts.clone(),
+        metrics: metrics.clone(),
+        busy: parking_lot::Mutex::default(),
+    });
+
+    let background = TaskTracker::new();
+    let stop = shutdown.token();
+    background.spawn({
+        let (endpoints, stop) = (endpoints.clone(), stop.clone());
+        async move { endpoints.keep_current(stop).await }
+    });
+    let sweep = Sweep {
+        store: store.clone(),
+        publisher: publisher.clone(),
+        grace: config.recovery_grace,
+        metrics: metrics.clone(),
+    };
+    background.spawn(sweep.run(depths.clone(), stop.clone()));
+    background.spawn(watch_broker(publisher.clone(), broker_ready, stop.clone()));
+    background.spawn(sample(
+        store,
+        transport,
+        metrics.clone(),
+        database_ready,
+        stop.clone(),
+    ));
+    background.spawn(sample_depths(depths, topology, metrics, stop.clone()));
+
+    let consuming = consume(&config, broker, stop, fan_out, retries);
+    tracing::info!("dispatching");
+    shutdown.requested().await;
+    readiness.set_draining();
+    tracing::info!("draining: nothing new is taken, what is in flight is finished");
+
+    let drain = async {
+        // Ends when every message that was handed out is acknowledged or given back.
+        consuming.await;
+        drop(attempts);
+        recording.close();
+        recording.wait().await;
+        background.close();
+        background.wait().await;
+        publisher_stop.cancel();
+        publisher.closed().await;
+    };
+    if tokio::time::timeout(config.drain.drain_timeout, drain)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the drain timed out: what is not settled goes back to the queues");
+    }
+    admin_stop.trigger();
+    let _ = admin.await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Start the consumers; the future ends when they have stopped and everything they took is settled.
+fn consume(
+    config: &Config,
+    broker: BrokerConfig,
+    stop: CancellationToken,
+    fan_out: Arc<FanOut>,
+    retries: Arc<Retries>,
+) -> impl Future<Output = ()> + use<> {
+    let share = |divisor: usize| {
+        u16::try_from((config.max_in_flight.get() / divisor).clamp(1, 4_096)).unwrap_or(4_096)
+    };
+    let mut specs = vec![];
+    for shard in 0..config.event_shards.get() {
+        for (lane, divisor) in [(Lane::Fast, 2), (Lane::Bulk, 8)] {
+            let queue = WorkQueue::Events { lane, shard };
+            specs.push(ConsumerSpec {
+                queue,
+                prefetch: share(divisor),
+                batch_max: TAKE_MAX,
+            });
+        }
+    }
+    specs.push(ConsumerSpec {
+        queue: WorkQueue::Fanout,
+        prefetch: share(64),
+        batch_max: 8,
+    });
+    specs.push(ConsumerSpec {
+        queue: WorkQueue::Retries,
+        prefetch: share(4),
+        batch_max: TAKE_MAX,
+    });
+    let tasks = TaskTracker::new();
+    let mut group = None;
+    for inbox in ConsumerGroup::spawn(broker, specs, stop) {
+        group = Some(inbox.handle());
+        match inbox.queue() {
+            WorkQueue::Retries => tasks.spawn(take_retries(inbox, retries.clone())),
+            WorkQueue::Events { .. } | WorkQueue::Fanout => tasks.spawn(take_events(inbox, fan_out.clone())),
+        };
+    }
+    drop((fan_out, retries));
+    tasks.close();
+    async move {
+        tasks.wait().await;
+        if let Some(group) = group {
+            group.closed().await;
+        }
+    }
+}
+
+async fn take_events(mut inbox: Inbox, fan_out: Arc<FanOut>) {
+    let tasks = TaskTracker::new();
+    while let Some(batch) = inbox.recv_batch().await {
+        for incoming in batch {
+            tasks.spawn(fan_out.clone().take(incoming));
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn take_retries(mut inbox: Inbox, retries: Arc<Retries>) {
+    let tasks = TaskTracker::new();
+    while let Some(batch) = inbox.recv_batch().await {
+        tasks.spawn(retries.clone().take(batch));
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Move a message that cannot be read to the dead queue.
+pub(crate) async fn bury(publisher: &Publisher, incoming: Incoming, reason: &str) {
+    tracing::error!(queue = ?incoming.queue, reason, "a message cannot be read; it is moved to the dead queue");
+    if let Err(error) = publisher.bury(incoming, reason).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a message could not be moved to the dead queue yet; it comes back"
+        );
+    }
+}
+
+async fn watch_broker(publisher: Publisher, ready: ReadyFlag, stop: CancellationToken) {
+    let mut states = publisher.on_state_change();
+    let _ = stop
+        .run_until_cancelled(async {
+            loop {
+                match &*states.borrow_and_update() {
+                    BrokerState::Connected => ready.set_ready(),
+                    BrokerState::Blocked => ready.set_not_ready("the broker has blocked publishing"),
+                    BrokerState::Disconnected(reason) => ready.set_not_ready(reason.to_string()),
+                }
+                if states.changed().await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+}
+
+async fn sample(
+    store: Store,
+    transport: Transport,
+    metrics: Arc<Metrics>,
+    ready: ReadyFlag,
+    stop: CancellationToken,
+) {
+    let _ = stop
+        .run_until_cancelled(async {
+            loop {
+                match store.ping().await {
+                    Ok(()) => ready.set_ready(),
+                    Err(error) => ready.set_not_ready(error.to_string()),
+                }
+                let pool = store.pool_status();
+                for (state, count) in [
+                    ("open", pool.size),
+                    ("idle", pool.available),
+                    ("awaited", pool.waiting),
+                ] {
+                    let count = i64::try_from(count).unwrap_or(i64::MAX);
+                    metrics
+                        .database_connections
+                        .with_label_values(&[state])
+                        .set(count);
+                }
+                metrics
+                    .open_connections
+                    .set(i64::try_from(transport.open_connections()).unwrap_or(i64::MAX));
+                tokio::time::sleep(SAMPLE_EVERY).await;
+            }
+        })
+        .await;
+}
+
+async fn sample_depths(depths: Depths, topology: Topology, metrics: Arc<Metrics>, stop: CancellationToken) {
+    let _ = stop
+        .run_until_cancelled(async {
+            loop {
+                for queue in topology.work_queues() {
+                    if let Ok(ready) = depths.ready(queue).await {
+                        metrics
+                            .queue_ready
+                            .with_label_values(&[&queue.name()])
+                            .set(i64::try_from(ready).unwrap_or(i64::MAX));
+                    }
+                }
+                if let Ok(dead) = depths.dead().await {
+                    metrics.dead_messages.set(i64::try_from(dead).unwrap_or(i64::MAX));
+                }
+                tokio::time::sleep(DEPTHS_EVERY).await;
+            }
+        })
+        .await;
+}
+
+/// The process's resolver, as the transport asks for it.
+struct Names(Resolver);
+
+#[async_trait]
+impl ResolveName for Names {
+    async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+        self.0.lookup(name).await.map_err(|error| match error {
+            LookupError::NotFound => NameError::NotFound,
+            LookupError::Failed(reason) => NameError::Failed(reason),
+            LookupError::TimedOut => NameError::TimedOut,
+        })
+    }
+}

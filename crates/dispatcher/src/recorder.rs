@@ -1,0 +1,274 @@
+//! The recorder: outcomes of many attempts, one statement.
+//!
+//! While one statement runs, the next batch gathers. After the commit, deliveries that are still pending are parked
+//! in a delay queue, and only when that is confirmed is their message settled: record, publish, acknowledge. Each
+//! step may be repeated without harm.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumbline_broker::{Publisher, RetryMessage};
+use plumbline_domain::health::HealthRun;
+use plumbline_domain::{DeliveryStatus, EndpointId, TenantId, Timestamp};
+use plumbline_runtime::backoff::Backoff;
+use plumbline_store::deliveries::{self, Disabled, RecordBatch, Recorded, RecordedAttempt, RecordedBatch};
+use plumbline_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::Metrics;
+use crate::work::Part;
+
+/// Outcomes in one statement at most.
+const BATCH_MAX: usize = 256;
+/// Outcomes that wait for a statement at most.
+const QUEUE_MAX: usize = 4_096;
+/// How often a parking is tried before its message goes back to the queue.
+const PARK_TRIES_MAX: u32 = 20;
+
+/// What the recorder is asked to write.
+pub enum Entry {
+    /// Where a delivery stands now, and what its attempt says of its endpoint.
+    Outcome(Box<Outcome>),
+    /// The message has nothing (more) to deliver: its outbox row may go.
+    Complete(Part),
+}
+
+/// A delivery's new state.
+pub struct Outcome {
+    /// The row.
+    pub record: RecordedAttempt,
+    /// Whether the attempt succeeded, where it counts for the endpoint's health.
+    pub health: Option<bool>,
+    /// The endpoint answered that it is gone for ever.
+    pub gone: bool,
+    /// The message's part; given back through the channel for one that is still being attempted.
+    pub then: Then,
+}
+
+/// What follows the commit.
+pub enum Then {
+    /// Park it if it is still pending, and settle.
+    Settle(Part),
+    /// The attempt is still running: give the part back.
+    Continue(Part, tokio::sync::oneshot::Sender<Part>),
+}
+
+impl Then {
+    fn part(&self) -> &Part {
+        match self {
+            Self::Settle(part) | Self::Continue(part, _) => part,
+        }
+    }
+}
+
+impl Entry {
+    fn part(&self) -> &Part {
+        match self {
+            Self::Outcome(outcome) => outcome.then.part(),
+            Self::Complete(part) => part,
+        }
+    }
+}
+
+/// The recorder's door. Cloning is cheap; it ends when the last clone is dropped.
+#[derive(Clone)]
+pub struct Recorder {
+    entries: mpsc::Sender<Entry>,
+}
+
+impl Recorder {
+    /// Start it; it runs on `tasks` until the last clone is dropped and everything is written.
+    pub fn spawn(
+        store: Store,
+        publisher: Publisher,
+        disable_after: u32,
+        metrics: Arc<Metrics>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (entries, inbox) = mpsc::channel(QUEUE_MAX);
+        let scribe = Scribe {
+            store,
+            publisher,
+            disable_after,
+            metrics,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(scribe.run(inbox));
+        Self { entries }
+    }
+
+    /// Hand over an entry; waits while too many are waiting.
+    pub async fn write(&self, entry: Entry) {
+        // Refused only when the recorder is gone: then the entry's part is dropped and its message goes back.
+        let _ = self.entries.send(entry).await;
+    }
+}
+
+struct Scribe {
+    store: Store,
+    publisher: Publisher,
+    disable_after: u32,
+    metrics: Arc<Metrics>,
+    tasks: TaskTracker,
+}
+
+impl Scribe {
+    async fn run(self, mut inbox: mpsc::Receiver<Entry>) {
+        let mut entries = vec![];
+        while inbox.recv_many(&mut entries, BATCH_MAX).await > 0 {
+            self.write(std::mem::take(&mut entries)).await;
+        }
+    }
+
+    async fn write(&self, entries: Vec<Entry>) {
+        let batch = self.batch(&entries);
+        let started = std::time::Instant::now();
+        let outcome = self.record(&batch).await;
+        self.metrics.recorded(entries.len(), started.elapsed());
+        let RecordedBatch { outcomes, disabled } = outcome;
+        for Disabled { endpoint, reason, .. } in disabled {
+            self.metrics.endpoints_disabled.inc();
+            tracing::warn!(endpoint.id = %endpoint, reason = reason.as_str(), "endpoint disabled");
+        }
+        let mut recorded = outcomes.into_iter();
+        let mut to_park = vec![];
+        for entry in entries {
+            match entry {
+                Entry::Complete(mut part) => {
+                    part.recorded();
+                    part.settle();
+                }
+                Entry::Outcome(outcome) => {
+                    let row = recorded.next();
+                    match outcome.then {
+                        Then::Settle(mut part) => {
+                            part.recorded();
+                            match row.and_then(|row| retry_of(outcome.record.tenant, &row)) {
+                                Some(message) => to_park.push((message, part)),
+                                None => part.settle(),
+                            }
+                        }
+                        Then::Continue(mut part, back) => {
+                            part.recorded();
+                            // The attempt may have been cancelled: then the part goes back with its message.
+                            let _ = back.send(part);
+                        }
+                    }
+                }
+            }
+        }
+        if !to_park.is_empty() {
+            let (publisher, metrics) = (self.publisher.clone(), self.metrics.clone());
+            self.tasks
+                .spawn(async move { park(&publisher, &metrics, to_park).await });
+        }
+    }
+
+    fn batch(&self, entries: &[Entry]) -> RecordBatch {
+        let mut unrecorded: HashMap<usize, usize> = HashMap::new();
+        for entry in entries {
+            if entry.part().is_unrecorded() {
+                *unrecorded.entry(entry.part().message()).or_default() += 1;
+            }
+        }
+        let mut batch = RecordBatch {
+            disable_after: self.disable_after,
+            ..RecordBatch::default()
+        };
+        let mut health: HashMap<(TenantId, EndpointId), HealthRun> = HashMap::new();
+        for entry in entries {
+            let part = entry.part();
+            if let Some(count) = unrecorded.remove(&part.message())
+                && let Some(key) = part.completes(count)
+            {
+                batch.completed.push(key);
+            }
+            let Entry::Outcome(outcome) = entry else { continue };
+            let endpoint = (outcome.record.tenant, outcome.record.endpoint);
+            if let Some(success) = outcome.health {
+                health.entry(endpoint).or_default().push(success);
+            }
+            if outcome.gone {
+                batch.gone.push(endpoint);
+            }
+            batch.outcomes.push(outcome.record.clone());
+        }
+        batch.health = health
+            .into_iter()
+            .map(|((tenant, endpoint), run)| (tenant, endpoint, run))
+            .collect();
+        batch
+    }
+
+    /// Write until it is written. Meanwhile the messages stay unacknowledged and their number bounds what waits.
+    async fn record(&self, batch: &RecordBatch) -> RecordedBatch {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(2));
+        loop {
+            let result = async { deliveries::record(&self.store.session().await?, batch).await }.await;
+            match result {
+                Ok(outcome) => return outcome,
+                Err(error) if error.is_transient() || matches!(error, StoreError::Retry(_)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        outcomes = batch.outcomes.len(),
+                        "outcomes could not be recorded yet"
+                    );
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        outcomes = batch.outcomes.len(),
+                        "outcomes cannot be recorded: this is a fault of ours"
+                    );
+                }
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+}
+
+/// The message that brings a pending delivery back when it is due.
+fn retry_of(tenant: TenantId, row: &Recorded) -> Option<RetryMessage> {
+    match (row.status, row.next_attempt_at) {
+        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage::due(
+            tenant,
+            row.delivery,
+            row.attempt_count + 1,
+            due,
+        )),
+        _ => None,
+    }
+}
+
+/// Park each until it is confirmed, then settle it.
+pub(crate) async fn park(publisher: &Publisher, metrics: &Metrics, mut waiting: Vec<(RetryMessage, Part)>) {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    for _ in 0..PARK_TRIES_MAX {
+        let messages = waiting.iter().map(|(message, _)| *message).collect();
+        let results = publisher.park_all(messages, Timestamp::now()).await;
+        let mut refused = vec![];
+        for ((message, part), result) in waiting.into_iter().zip(results) {
+            match result {
+                Ok(()) => {
+                    metrics.retries_parked.inc();
+                    part.settle();
+                }
+                Err(_) => refused.push((message, part)),
+            }
+        }
+        if refused.is_empty() {
+            return;
+        }
+        waiting = refused;
+        tokio::time::sleep(backoff.next()).await;
+    }
+    tracing::warn!(
+        deliveries = waiting.len(),
+        "retries could not be parked; their messages go back to the queue"
+    );
+    for (_, part) in waiting {
+        part.give_up();
+    }
+}

@@ -1,0 +1,320 @@
+//! Connections: kept, used again, closed, broken.
+
+use futures_util::future::join_all;
+use tokio::sync::{Notify, mpsc};
+
+use super::receiver::{OK, Receiver, within};
+use super::*;
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    let receiver = Receiver::answering(OK).await;
+    let transport = transport(AMPLE);
+    for _ in 0..100 {
+        assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+    }
+    assert_eq!(transport.open_connections(), 1);
+    assert_eq!(receiver.connections().await, 1);
+    assert_eq!(receiver.requests().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_at_once_use_connections_of_their_own_and_keep_them() {
+    let receiver = Receiver::answering(OK).await;
+    let transport = transport(AMPLE);
+    for _ in 0..10 {
+        let posts = join_all((0..20).map(async |_| status(post(&transport, &receiver.url()).await)));
+        assert_eq!(posts.await, [200; 20]);
+    }
+    let connections = receiver.connections().await;
+    assert!((1..=20).contains(&connections), "{connections}");
+    assert_eq!(transport.open_connections(), connections);
+}
+
+#[tokio::test]
+async fn no_more_connections_are_kept_than_allowed() {
+    let receiver = Receiver::answering(OK).await;
+    for (config, kept) in [
+        (
+            TransportConfig {
+                idle_per_origin_max: 3,
+                ..TransportConfig::new(loopback(), AMPLE)
+            },
+            3,
+        ),
+        (
+            TransportConfig {
+                kept_max: 2,
+                ..TransportConfig::new(loopback(), AMPLE)
+            },
+            2,
+        ),
+        (
+            TransportConfig {
+                idle_timeout: Duration::ZERO,
+                ..TransportConfig::new(loopback(), AMPLE)
+            },
+            0,
+        ),
+    ] {
+        let transport = Transport::new(config, Arc::new(Names::default()));
+        join_all((0..10).map(async |_| post(&transport, &receiver.url()).await)).await;
+        assert_eq!(transport.open_connections(), kept);
+    }
+}
+
+/// The test closes the connection itself, with no wait before the next request: not even tokio has heard of it then.
+#[tokio::test]
+async fn a_connection_closed_while_unused_costs_nothing() {
+    let (give, mut given) = mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |mut connection, _| {
+        let give = give.clone();
+        async move {
+            connection.request().await;
+            connection.send(OK).await;
+            let _ = give.send(connection);
+        }
+    })
+    .await;
+    let transport = transport(AMPLE);
+    for number in 1..10 {
+        assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+        assert_eq!(transport.open_connections(), 1);
+        assert_eq!(
+            receiver.requests().len(),
+            number,
+            "each request was received once"
+        );
+        drop(within(given.recv()).await.expect("a connection"));
+    }
+    assert_eq!(receiver.connections().await, 9);
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_received_is_not_sent_again() {
+    let receiver = Receiver::start(async |mut connection, _| {
+        connection.request().await;
+        connection.send(OK).await;
+        connection.request().await;
+    })
+    .await;
+    let transport = transport(AMPLE);
+    assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+    let expected = format!(
+        "{} closed the connection before its answer was complete",
+        receiver.address()
+    );
+    assert_eq!(
+        failure(post(&transport, &receiver.url()).await),
+        (FailureCode::Reset, expected)
+    );
+    assert_eq!(receiver.connections().await, 1);
+    assert_eq!(receiver.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_asked_for_spoil_a_connection() {
+    let (speak, spoken) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let receiver = Receiver::start({
+        let signals = (speak.clone(), spoken.clone());
+        move |mut connection, number| {
+            let (speak, spoken) = signals.clone();
+            async move {
+                connection.request().await;
+                connection.send(OK).await;
+                if number == 0 {
+                    speak.notified().await;
+                    connection
+                        .send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+                        .await;
+                    spoken.notify_one();
+                }
+                connection.request().await;
+            }
+        }
+    })
+    .await;
+    let transport = transport(AMPLE);
+    assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+    speak.notify_one();
+    within(spoken.notified()).await;
+    assert_eq!(answer(post(&transport, &receiver.url()).await).body, "ok");
+    assert_eq!(receiver.connections().await, 2);
+}
+
+#[tokio::test]
+async fn a_reset_before_the_headers_are_complete_is_a_reset() {
+    for sent in ["", "HTTP/1.1 200 OK\r\nContent-"] {
+        let receiver = Receiver::start(move |mut connection, _| async move {
+            connection.request().await;
+            connection.send(sent).await;
+            connection.reset();
+        })
+        .await;
+        let expected = format!(
+            "connection reset by {} before its answer was complete",
+            receiver.address()
+        );
+        assert_eq!(
+            failure(post(&transport(AMPLE), &receiver.url()).await),
+            (FailureCode::Reset, expected)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_end_before_the_headers_are_complete_is_a_reset() {
+    for sent in ["", "HTTP/1.1 200 OK\r\nContent-"] {
+        let receiver = Receiver::start(move |mut connection, _| async move {
+            connection.request().await;
+            connection.send(sent).await;
+        })
+        .await;
+        assert_eq!(
+            failure(post(&transport(AMPLE), &receiver.url()).await).0,
+            FailureCode::Reset
+        );
+    }
+    let receiver = Receiver::start(async |_, _| ()).await;
+    assert_eq!(
+        failure(post(&transport(AMPLE), &receiver.url()).await).0,
+        FailureCode::Reset
+    );
+}
+
+#[tokio::test]
+async fn a_reset_after_the_headers_leaves_the_status() {
+    let receiver = Receiver::start(async |mut connection, _| {
+        connection.request().await;
+        connection
+            .send("HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nhalf")
+            .await;
+        connection.reset();
+    })
+    .await;
+    let transport = transport(AMPLE);
+    assert_eq!(status(post(&transport, &receiver.url()).await), 500);
+    assert_eq!(transport.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_receiver_gives_up_is_not_used_again() {
+    let transport = transport(AMPLE);
+    for bytes in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=0\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let receiver = Receiver::answering(bytes).await;
+        for _ in 0..2 {
+            answer(post(&transport, &receiver.url()).await);
+        }
+        assert_eq!(receiver.connections().await, 2, "{bytes}");
+    }
+    assert_eq!(transport.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed() {
+    let (closed, mut was_closed) = mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |mut connection, _| {
+        let closed = closed.clone();
+        async move {
+            connection.request().await;
+            connection.send(OK).await;
+            connection.closed().await;
+            let _ = closed.send(());
+        }
+    })
+    .await;
+    let config = TransportConfig {
+        idle_timeout: SHORT,
+        ..TransportConfig::new(loopback(), AMPLE)
+    };
+    let transport = Transport::new(config, Arc::new(Names::default()));
+    assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+    assert_eq!(transport.open_connections(), 1);
+    within(was_closed.recv()).await.expect("the receiver sees it");
+    assert_eq!(transport.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn an_abandoned_attempt_closes_its_connection() {
+    let (events, mut seen) = mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |mut connection, _| {
+        let events = events.clone();
+        async move {
+            connection.request().await;
+            let _ = events.send("received");
+            connection.closed().await;
+            let _ = events.send("closed");
+        }
+    })
+    .await;
+    let transport = transport(AMPLE);
+    let attempt = tokio::spawn({
+        let (transport, url) = (transport.clone(), receiver.url());
+        async move { post(&transport, &url).await }
+    });
+    assert_eq!(within(seen.recv()).await, Some("received"));
+    attempt.abort();
+    assert_eq!(within(seen.recv()).await, Some("closed"));
+    assert_eq!(transport.open_connections(), 0);
+}
+
+#[tokio::test]
+async fn the_last_clone_closes_what_was_kept() {
+    let (closed, mut was_closed) = mpsc::unbounded_channel();
+    let receiver = Receiver::start(move |mut connection, _| {
+        let closed = closed.clone();
+        async move {
+            connection.request().await;
+            connection.send(OK).await;
+            connection.closed().await;
+            let _ = closed.send(());
+        }
+    })
+    .await;
+    let transport = transport(AMPLE);
+    assert_eq!(status(post(&transport, &receiver.url()).await), 200);
+    drop(transport);
+    within(was_closed.recv()).await.expect("the receiver sees it");
+}
+
+/// The environment of a process cannot be changed safely, so this test runs itself in another one.
+#[tokio::test]
+async fn proxies_in_the_environment_are_ignored() {
+    const NAME: &str = "proxies_in_the_environment_are_ignored";
+    if std::env::var_os("HTTP_PROXY").is_some() {
+        let receiver = Receiver::answering(OK).await;
+        assert_eq!(status(post(&transport(AMPLE), &receiver.url()).await), 200);
+        assert_eq!(receiver.requests().len(), 1);
+        return;
+    }
+    let proxy = Receiver::answering(OK).await;
+    let mut again = std::process::Command::new(std::env::current_exe().expect("this test"));
+    for variable in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        again.env(variable, format!("http://{}", proxy.address()));
+    }
+    let thread = std::thread::current();
+    let full_name = thread
+        .name()
+        .filter(|name| name.ends_with(NAME))
+        .map(str::to_owned);
+    let full_name = full_name.unwrap_or_else(|| format!("transport::tests::connections::{NAME}"));
+    let output = tokio::task::spawn_blocking(move || again.args(["--exact", &full_name]).output()).await;
+    let output = output.expect("not cancelled").expect("this test again");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{printed}"
+    );
+    assert_eq!(proxy.connections().await, 0);
+}

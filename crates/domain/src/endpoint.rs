@@ -1,0 +1,275 @@
+//! An endpoint: a customer's URL, what it subscribes to, and how it wants to be treated.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use uuid::Uuid;
+
+use crate::{EndpointId, EndpointUrl, EventType, Profile, TenantId, Timestamp};
+
+/// The most event types that one subscription may name.
+pub const SUBSCRIPTION_TYPES_MAX: usize = 200;
+/// The longest description, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
+/// The most custom headers that an endpoint may ask for.
+pub const HEADERS_MAX: usize = 20;
+/// The most bytes of custom headers, names and values together.
+pub const HEADER_BYTES_MAX: usize = 4_096;
+
+/// Which event types an endpoint receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subscription {
+    /// Everything that the tenant emits, now and later.
+    All,
+    /// These canonical types only; never empty.
+    Types(BTreeSet<EventType>),
+}
+
+impl Subscription {
+    /// Whether an event of this type is wanted.
+    pub fn wants(&self, event_type: &EventType) -> bool {
+        match self {
+            Self::All => true,
+            Self::Types(types) => types.contains(event_type),
+        }
+    }
+}
+
+/// Why an endpoint receives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DisabledReason {
+    /// Somebody of the tenant paused it.
+    Manual,
+    /// Too many consecutive failed attempts (S0-33).
+    ConsecutiveFailures,
+    /// It answered 410 Gone (profiles that read it so).
+    Gone,
+}
+
+impl DisabledReason {
+    /// The reason as the API and the database write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::Gone => "gone",
+        }
+    }
+
+    /// The reason of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Manual, Self::ConsecutiveFailures, Self::Gone]
+            .into_iter()
+            .find(|reason| reason.as_str() == name)
+    }
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its public number (S0-13).
+    pub id: EndpointId,
+    /// Its public UUID, for the dialects that use one.
+    pub uid: Uuid,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// How the product that it was made through speaks.
+    pub profile: Profile,
+    /// Where to POST.
+    pub url: EndpointUrl,
+    /// What the customer wrote about it.
+    pub description: Option<String>,
+    /// Which events it receives.
+    pub subscription: Subscription,
+    /// Requests per minute, over all dispatchers; `None` is unlimited.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Extra request headers, validated by [`check_headers`].
+    pub headers: Vec<(String, String)>,
+    /// Why it receives nothing; `None` while it is active.
+    pub disabled: Option<DisabledReason>,
+    /// Failed attempts since the last success.
+    pub consecutive_failures: u32,
+    /// Grows by one with each change by the customer; starts at 1.
+    pub version: i64,
+    /// The tenant's endpoints version that its creation made: events accepted earlier are not for it.
+    pub since_version: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the customer last changed it.
+    pub updated_at: Timestamp,
+}
+
+impl Endpoint {
+    /// Whether events are delivered to it.
+    pub fn is_active(&self) -> bool {
+        self.disabled.is_none()
+    }
+
+    /// Whether an event of this type, accepted at this version of the tenant's endpoints, is for it.
+    pub fn wants(&self, event_type: &EventType, endpoints_version: i64) -> bool {
+        self.since_version <= endpoints_version && self.subscription.wants(event_type)
+    }
+}
+
+/// A custom header that cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHeader {
+    /// More than [`HEADERS_MAX`], or more than [`HEADER_BYTES_MAX`] in all.
+    #[error("too many headers: at most {HEADERS_MAX}, {HEADER_BYTES_MAX} bytes of names and values together")]
+    TooMany,
+    /// The name is not an HTTP token.
+    #[error("`{0}` is not a header name: use letters, digits and hyphens")]
+    Name(String),
+    /// The value has a character that a header cannot carry.
+    #[error("the value of `{0}` has characters that a header cannot carry: use visible ASCII and spaces")]
+    Value(String),
+    /// The name is set by Plumbline or by the connection.
+    #[error("`{0}` is set by the sender and cannot be replaced: choose another name")]
+    Reserved(String),
+    /// The name appears twice.
+    #[error("`{0}` is given twice: header names are case-insensitive")]
+    Repeated(String),
+}
+
+/// Names that a customer cannot set: the connection's own, the body's, and what would mislead a proxy.
+const RESERVED_HEADERS: [&str; 22] = [
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+];
+
+/// Prefixes of the signature headers of every profile, and of what proxies add.
+const RESERVED_PREFIXES: [&str; 7] = [
+    "buildworkpro-",
+    "buildr-",
+    "buildmarkets-",
+    "svix-",
+    "webhook-",
+    "x-forwarded-",
+    "sec-",
+];
+
+/// Check the extra headers that a customer asks for.
+///
+/// # Errors
+/// The first fault found; see [`InvalidHeader`].
+pub fn check_headers(headers: &[(String, String)]) -> Result<(), InvalidHeader> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
+        return Err(InvalidHeader::TooMany);
+    }
+    let mut seen = BTreeSet::new();
+    for (name, value) in headers {
+        let lower = name.to_ascii_lowercase();
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        {
+            return Err(InvalidHeader::Name(name.escape_debug().to_string()));
+        }
+        if RESERVED_HEADERS.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|p| lower.starts_with(p)) {
+            return Err(InvalidHeader::Reserved(lower));
+        }
+        if value.is_empty() || value.trim() != value || !value.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return Err(InvalidHeader::Value(name.clone()));
+        }
+        if !seen.insert(lower) {
+            return Err(InvalidHeader::Repeated(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, value: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), value.to_owned())]
+    }
+
+    #[test]
+    fn s0_05_a_subscription_wants_only_its_types() {
+        let types = |names: &[&str]| names.iter().map(|n| n.parse().expect("a name")).collect();
+        let accepted: EventType = "bid.accepted".parse().expect("a name");
+        assert!(Subscription::Types(types(&["bid.accepted", "bid.created"])).wants(&accepted));
+        assert!(!Subscription::Types(types(&["bid.created"])).wants(&accepted));
+        assert!(Subscription::All.wants(&accepted));
+    }
+
+    #[test]
+    fn headers_that_could_mislead_are_refused() {
+        assert_eq!(check_headers(&header("X-Team", "blue sky")), Ok(()));
+        for (name, value) in [
+            ("", "x"),
+            ("a b", "x"),
+            ("a:b", "x"),
+            ("X-A", "a\r\nEvil: 1"),
+            ("X-A", "é"),
+            ("X-A", " padded"),
+            ("X-A", ""),
+            ("Host", "x"),
+            ("content-LENGTH", "3"),
+            ("BuildWorkPro-Signature", "t=1"),
+            ("svix-id", "x"),
+            ("X-Forwarded-For", "x"),
+        ] {
+            assert!(check_headers(&header(name, value)).is_err(), "{name}: {value}");
+        }
+        let twice = [header("X-A", "1"), header("x-a", "2")].concat();
+        assert_eq!(
+            check_headers(&twice),
+            Err(InvalidHeader::Repeated("x-a".to_owned()))
+        );
+        let many = vec![("x".to_owned(), "1".to_owned()); HEADERS_MAX + 1];
+        assert_eq!(check_headers(&many), Err(InvalidHeader::TooMany));
+    }
+
+    #[test]
+    fn an_endpoint_made_after_an_event_does_not_receive_it() {
+        assert_eq!(DisabledReason::parse("gone"), Some(DisabledReason::Gone));
+        for (since, accepted, wanted) in [(3, 2, false), (3, 3, true), (3, 9, true)] {
+            let endpoint = Endpoint {
+                id: EndpointId(1),
+                uid: Uuid::nil(),
+                tenant: TenantId(1),
+                profile: Profile::BuildWorkPro,
+                url: EndpointUrl::stored("https://example.com/"),
+                description: None,
+                subscription: Subscription::All,
+                rate_limit: None,
+                headers: vec![],
+                disabled: None,
+                consecutive_failures: 0,
+                version: 1,
+                since_version: since,
+                created_at: Timestamp::UNIX_EPOCH,
+                updated_at: Timestamp::UNIX_EPOCH,
+            };
+            assert_eq!(
+                endpoint.wants(&"bid.created".parse().expect("a name"), accepted),
+                wanted
+            );
+        }
+    }
+}

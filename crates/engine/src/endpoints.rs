@@ -1,0 +1,531 @@
+//! Endpoints: register, change, rotate, enable, test, delete.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use plumbline_broker::wire::RetryMessage;
+use plumbline_domain::address::{InvalidUrl, Target};
+use plumbline_domain::endpoint::{DESCRIPTION_CHARS_MAX, SUBSCRIPTION_TYPES_MAX, check_headers};
+use plumbline_domain::secret::{ACTIVATE_IN_SECONDS_MAX, ROTATION_OVERLAP};
+use plumbline_domain::{
+    Delivery, DeliveryId, DisabledReason, Endpoint, EndpointId, EndpointUrl, Event, EventId, EventType,
+    JsonText, Profile, SigningSecret, Subscription, TenantId, Timestamp,
+};
+use plumbline_store::{deliveries, endpoints, events, secrets, tenants};
+
+use crate::{Engine, Error, FieldError, Unit};
+
+/// How long a dispatcher may still act on endpoints as it knew them; a deletion is answered after it.
+pub const ENDPOINTS_FRESH: Duration = Duration::from_secs(1);
+/// Waiting deliveries of a deleted endpoint that are settled in its deletion; the rest when they come due.
+const SETTLE_AT_ONCE_MAX: usize = 10_000;
+
+/// What the endpoint is to receive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubscribeTo {
+    /// Everything that the tenant emits, now and later.
+    Everything,
+    /// These types, as the dialect's caller named them; empty is an error.
+    Types(Vec<String>),
+}
+
+/// An endpoint to register.
+#[derive(Debug, Clone)]
+pub struct NewEndpoint {
+    /// The product that it is registered through.
+    pub profile: Profile,
+    /// Where to POST.
+    pub url: String,
+    /// What to receive.
+    pub subscribe: SubscribeTo,
+    /// What the customer wrote about it.
+    pub description: Option<String>,
+    /// Requests per minute; `None` is unlimited.
+    pub rate_limit: Option<i64>,
+    /// Extra request headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What to change; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointChanges {
+    /// Another URL.
+    pub url: Option<String>,
+    /// Another subscription.
+    pub subscribe: Option<SubscribeTo>,
+    /// Another description, or none.
+    pub description: Option<Option<String>>,
+    /// Another rate limit, or none.
+    pub rate_limit: Option<Option<i64>>,
+    /// Other headers.
+    pub headers: Option<Vec<(String, String)>>,
+    /// Enable (which resets the failure count and sends nothing) or pause.
+    pub active: Option<bool>,
+}
+
+/// An endpoint whose fields are in order. The check asks DNS, so it happens before a transaction begins: nobody's
+/// name server holds a connection to the database, and no transaction waits for a second one.
+#[derive(Debug, Clone)]
+pub struct CheckedEndpoint {
+    profile: Profile,
+    url: EndpointUrl,
+    subscription: Subscription,
+    description: Option<String>,
+    rate_limit: Option<NonZeroU32>,
+    headers: Vec<(String, String)>,
+}
+
+/// Changes whose fields are in order; checked before a transaction begins, like [`CheckedEndpoint`].
+#[derive(Debug, Clone, Default)]
+pub struct CheckedChanges {
+    url: Option<EndpointUrl>,
+    subscription: Option<Subscription>,
+    description: Option<Option<String>>,
+    rate_limit: Option<Option<NonZeroU32>>,
+    headers: Option<Vec<(String, String)>>,
+    active: Option<bool>,
+}
+
+impl CheckedChanges {
+    fn is_empty(&self) -> bool {
+        self.url.is_none()
+            && self.subscription.is_none()
+            && self.description.is_none()
+            && self.rate_limit.is_none()
+            && self.headers.is_none()
+            && self.active.is_none()
+    }
+}
+
+impl Engine {
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Unavailable`].
+    pub async fn endpoint(&self, tenant: TenantId, endpoint: EndpointId) -> Result<Endpoint, Error> {
+        endpoints::get(&self.store().session().await?, tenant, endpoint)
+            .await?
+            .ok_or(Error::NotFound("endpoint"))
+    }
+
+    /// A page of the tenant's endpoints of all profiles, newest first, older than `before`.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn endpoints(
+        &self,
+        tenant: TenantId,
+        before: Option<EndpointId>,
+        limit: usize,
+    ) -> Result<Vec<Endpoint>, Error> {
+        Ok(endpoints::list(&self.store().session().await?, tenant, before, limit).await?)
+    }
+
+    /// Wait until no dispatcher acts on endpoints as they were before a commit that has just happened: after this,
+    /// no new request to a deleted endpoint starts (G11).
+    pub async fn until_forgotten(&self) {
+        tokio::time::sleep(ENDPOINTS_FRESH).await;
+    }
+
+    /// Check an endpoint to register; call it outside of a [`Unit`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names every faulty field; [`Error::Unavailable`].
+    pub async fn check_endpoint(&self, tenant: TenantId, new: NewEndpoint) -> Result<CheckedEndpoint, Error> {
+        let mut faults = vec![];
+        let url = self.url_field(&mut faults, &new.url).await;
+        let subscription = self
+            .subscription_field(&mut faults, tenant, &new.subscribe)
+            .await?;
+        description_field(&mut faults, new.description.as_deref());
+        let rate_limit = rate_limit_field(&mut faults, new.rate_limit);
+        headers_field(&mut faults, &new.headers);
+        let (Some(url), Some(subscription), true) = (url, subscription, faults.is_empty()) else {
+            return Err(Error::Invalid(faults));
+        };
+        let NewEndpoint {
+            profile,
+            description,
+            headers,
+            ..
+        } = new;
+        Ok(CheckedEndpoint {
+            profile,
+            url,
+            subscription,
+            description,
+            rate_limit,
+            headers,
+        })
+    }
+
+    /// Check changes of an endpoint; call it outside of a [`Unit`].
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names every faulty field; [`Error::Unavailable`].
+    pub async fn check_changes(
+        &self,
+        tenant: TenantId,
+        changes: EndpointChanges,
+    ) -> Result<CheckedChanges, Error> {
+        let mut faults = vec![];
+        let mut checked = CheckedChanges {
+            active: changes.active,
+            ..CheckedChanges::default()
+        };
+        if let Some(text) = &changes.url {
+            checked.url = self.url_field(&mut faults, text).await;
+        }
+        if let Some(wanted) = &changes.subscribe {
+            checked.subscription = self.subscription_field(&mut faults, tenant, wanted).await?;
+        }
+        if let Some(description) = changes.description {
+            description_field(&mut faults, description.as_deref());
+            checked.description = Some(description);
+        }
+        if let Some(rate_limit) = changes.rate_limit {
+            checked.rate_limit = Some(rate_limit_field(&mut faults, rate_limit));
+        }
+        if let Some(headers) = changes.headers {
+            headers_field(&mut faults, &headers);
+            checked.headers = Some(headers);
+        }
+        if faults.is_empty() {
+            Ok(checked)
+        } else {
+            Err(Error::Invalid(faults))
+        }
+    }
+
+    /// Parse a URL and ask where its name leads today (S0-09, S0-40).
+    async fn check_url(&self, text: &str) -> Result<EndpointUrl, InvalidUrl> {
+        let policy = &self.config().address_policy;
+        let url = EndpointUrl::parse(text, policy)?;
+        if let Target::Name(name) = url.target() {
+            for address in self.inner.names.addresses(&name).await {
+                policy.vet(address, url.port())?;
+            }
+        }
+        Ok(url)
+    }
+
+    async fn url_field(&self, faults: &mut Vec<FieldError>, text: &str) -> Option<EndpointUrl> {
+        match self.check_url(text).await {
+            Ok(url) => Some(url),
+            Err(error) => {
+                let code = match error {
+                    InvalidUrl::TooLong => "too_long",
+                    InvalidUrl::NotHttps => "not_https",
+                    InvalidUrl::Forbidden(_) | InvalidUrl::PrivateName(_) => "forbidden_address",
+                    InvalidUrl::Malformed(_) | InvalidUrl::UserInfo | InvalidUrl::Fragment => "invalid",
+                };
+                faults.push(FieldError::new("url", code, error.to_string()));
+                None
+            }
+        }
+    }
+
+    async fn subscription_field(
+        &self,
+        faults: &mut Vec<FieldError>,
+        tenant: TenantId,
+        wanted: &SubscribeTo,
+    ) -> Result<Option<Subscription>, Error> {
+        let SubscribeTo::Types(names) = wanted else {
+            return Ok(Some(Subscription::All));
+        };
+        if names.is_empty() {
+            faults.push(FieldError::new(
+                "eventTypes",
+                "required",
+                "name at least one event type",
+            ));
+            return Ok(None);
+        }
+        if names.len() > SUBSCRIPTION_TYPES_MAX {
+            let message = format!("name at most {SUBSCRIPTION_TYPES_MAX} event types");
+            faults.push(FieldError::new("eventTypes", "too_many", message));
+            return Ok(None);
+        }
+        let mut types = std::collections::BTreeSet::new();
+        let mut all_known = true;
+        let parsed: Vec<Option<EventType>> = names.iter().map(|name| name.parse().ok()).collect();
+        let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
+        for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
+            match parsed.filter(|name| !name.is_reserved() && catalogue.contains(name)) {
+                Some(name) => {
+                    types.insert(name);
+                }
+                None => {
+                    all_known = false;
+                    faults.push(FieldError::new(
+                        format!("eventTypes[{index}]"),
+                        "unknown_event_type",
+                        format!(
+                            "`{}` is not in the catalogue: GET /api/v1/webhook-event-types lists what is",
+                            name.escape_debug()
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(all_known.then_some(Subscription::Types(types)))
+    }
+}
+
+fn description_field(faults: &mut Vec<FieldError>, description: Option<&str>) {
+    if description.is_some_and(|text| text.chars().count() > DESCRIPTION_CHARS_MAX) {
+        let message = format!("use at most {DESCRIPTION_CHARS_MAX} characters");
+        faults.push(FieldError::new("description", "too_long", message));
+    }
+    if description.is_some_and(|text| text.contains('\0')) {
+        faults.push(FieldError::new(
+            "description",
+            "invalid",
+            "must not contain the character U+0000: remove it",
+        ));
+    }
+}
+
+fn rate_limit_field(faults: &mut Vec<FieldError>, rate_limit: Option<i64>) -> Option<NonZeroU32> {
+    let limit = rate_limit?;
+    let valid = i32::try_from(limit)
+        .ok()
+        .and_then(|limit| u32::try_from(limit).ok())
+        .and_then(NonZeroU32::new);
+    if valid.is_none() {
+        let message = format!("must be a whole number from 1 to {}", i32::MAX);
+        faults.push(FieldError::new("rateLimit", "invalid", message));
+    }
+    valid
+}
+
+fn headers_field(faults: &mut Vec<FieldError>, headers: &[(String, String)]) {
+    if let Err(error) = check_headers(headers) {
+        faults.push(FieldError::new("headers", "invalid", error.to_string()));
+    }
+}
+
+impl Unit {
+    /// Register an endpoint. The secret is returned here and never again.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the tenant has as many endpoints as it may.
+    pub async fn create_endpoint(
+        &mut self,
+        new: CheckedEndpoint,
+    ) -> Result<(Endpoint, SigningSecret), Error> {
+        let engine = self.engine.clone();
+        // Locks the tenant's row: two creations cannot both take the last place.
+        let since_version = self.bump_version().await?;
+        let limit = engine.config().endpoints_per_tenant_max;
+        if endpoints::count(&self.session, self.tenant).await? >= i64::from(limit) {
+            return Err(Error::Conflict(format!(
+                "the tenant has {limit} endpoints, which is the most: delete one first"
+            )));
+        }
+        let endpoint = endpoints::insert(
+            &self.session,
+            &endpoints::NewEndpoint {
+                tenant: self.tenant,
+                profile: new.profile,
+                url: new.url,
+                description: new.description,
+                subscription: new.subscription,
+                rate_limit: new.rate_limit,
+                headers: new.headers,
+                since_version,
+            },
+        )
+        .await?;
+        let secret = new.profile.generate_secret(rand::random());
+        let sealed = engine.inner.vault.seal(&secret, self.tenant, endpoint.id);
+        let derivation = new.profile.key_derivation();
+        secrets::insert(
+            &self.session,
+            self.tenant,
+            endpoint.id,
+            &sealed,
+            derivation,
+            Timestamp::UNIX_EPOCH,
+            None,
+        )
+        .await?;
+        Ok((endpoint, secret))
+    }
+
+    /// Change an endpoint. No change at all is no new version.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn update_endpoint(
+        &mut self,
+        id: EndpointId,
+        changes: CheckedChanges,
+    ) -> Result<Endpoint, Error> {
+        let mut endpoint = self.lock_endpoint(id).await?;
+        if changes.is_empty() {
+            return Ok(endpoint);
+        }
+        if let Some(url) = changes.url {
+            endpoint.url = url;
+        }
+        if let Some(subscription) = changes.subscription {
+            endpoint.subscription = subscription;
+        }
+        if let Some(description) = changes.description {
+            endpoint.description = description;
+        }
+        if let Some(rate_limit) = changes.rate_limit {
+            endpoint.rate_limit = rate_limit;
+        }
+        if let Some(headers) = changes.headers {
+            endpoint.headers = headers;
+        }
+        match changes.active {
+            Some(true) => enable(&mut endpoint),
+            Some(false) if endpoint.is_active() => endpoint.disabled = Some(DisabledReason::Manual),
+            Some(false) | None => {}
+        }
+        self.bump_version().await?;
+        Ok(endpoints::update(&self.session, &endpoint).await?)
+    }
+
+    /// Enable an endpoint: the failure count starts anew, and nothing is sent by itself.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn enable_endpoint(&mut self, id: EndpointId) -> Result<Endpoint, Error> {
+        self.update_endpoint(
+            id,
+            CheckedChanges {
+                active: Some(true),
+                ..CheckedChanges::default()
+            },
+        )
+        .await
+    }
+
+    /// Delete an endpoint. What waits for a retry ends as failed. Follow the commit with
+    /// [`Engine::until_forgotten`] before the client is told.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_endpoint(&mut self, id: EndpointId) -> Result<(), Error> {
+        self.lock_endpoint(id).await?;
+        self.bump_version().await?;
+        endpoints::delete(&self.session, self.tenant, id).await?;
+        endpoints::settle_deleted(&self.session, self.tenant, id, SETTLE_AT_ONCE_MAX).await?;
+        Ok(())
+    }
+
+    /// Replace the signing secret (G5). Without `activate_in`, the new one signs from now on; with it, the old one
+    /// signs until then or until [`Unit::activate_secret`]. A prepared secret is replaced by the next rotation.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] for an `activate_in` of 0 or beyond 30 days.
+    pub async fn rotate_secret(
+        &mut self,
+        id: EndpointId,
+        activate_in_seconds: Option<i64>,
+    ) -> Result<(SigningSecret, Timestamp), Error> {
+        let endpoint = self.lock_endpoint(id).await?;
+        let now = Timestamp::now();
+        let activates_at = match activate_in_seconds {
+            None => now,
+            Some(seconds) => u32::try_from(seconds)
+                .ok()
+                .filter(|seconds| (1..=ACTIVATE_IN_SECONDS_MAX).contains(seconds))
+                .map(|seconds| now + Duration::from_secs(u64::from(seconds)))
+                .ok_or_else(|| {
+                    let message = format!("must be a whole number from 1 to {ACTIVATE_IN_SECONDS_MAX}");
+                    Error::invalid("activateInSeconds", "invalid", message)
+                })?,
+        };
+        let overlap = if endpoint.profile.rotation_overlaps() {
+            ROTATION_OVERLAP
+        } else {
+            Duration::ZERO
+        };
+        let secret = endpoint.profile.generate_secret(rand::random());
+        let sealed = self.engine.inner.vault.seal(&secret, self.tenant, id);
+        secrets::delete_prepared(&self.session, self.tenant, id, now).await?;
+        secrets::set_expiry(&self.session, self.tenant, id, activates_at + overlap).await?;
+        let derivation = endpoint.profile.key_derivation();
+        secrets::insert(
+            &self.session,
+            self.tenant,
+            id,
+            &sealed,
+            derivation,
+            activates_at,
+            None,
+        )
+        .await?;
+        self.bump_version().await?;
+        Ok((secret, activates_at))
+    }
+
+    /// Let the prepared secret take over now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Conflict`] when none is prepared.
+    pub async fn activate_secret(&mut self, id: EndpointId) -> Result<Timestamp, Error> {
+        let endpoint = self.lock_endpoint(id).await?;
+        let now = Timestamp::now();
+        let overlap = if endpoint.profile.rotation_overlaps() {
+            ROTATION_OVERLAP
+        } else {
+            Duration::ZERO
+        };
+        if !secrets::activate_prepared(&self.session, self.tenant, id, now, overlap).await? {
+            return Err(Error::Conflict(
+                "no secret is prepared: prepare one with rotate-secret and activateInSeconds".to_owned(),
+            ));
+        }
+        self.bump_version().await?;
+        Ok(now)
+    }
+
+    /// Send a synthetic `webhook.test` event: one attempt, to a disabled endpoint, too; not counted in its health.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn test_endpoint(&mut self, id: EndpointId) -> Result<Delivery, Error> {
+        self.lock_endpoint(id).await?;
+        let now = Timestamp::now();
+        let event = Event {
+            id: EventId::new(now, rand::random()),
+            tenant: self.tenant,
+            event_type: plumbline_domain::event::WEBHOOK_TEST
+                .parse()
+                .expect("a constant name"),
+            data: JsonText::from_valid(r#"{"message":"This is a test event."}"#),
+            previous_attributes: None,
+            occurred_at: now,
+            endpoints_version: 0,
+        };
+        events::insert_one(&self.session, &event).await?;
+        let delivery = DeliveryId::derive(event.id, id);
+        let delivery = deliveries::insert_test(&self.session, self.tenant, &event, id, delivery, now).await?;
+        self.then_send(RetryMessage::due(self.tenant, delivery.id, 1, now));
+        Ok(delivery)
+    }
+
+    async fn lock_endpoint(&self, id: EndpointId) -> Result<Endpoint, Error> {
+        endpoints::lock(&self.session, self.tenant, id)
+            .await?
+            .ok_or(Error::NotFound("endpoint"))
+    }
+
+    async fn bump_version(&self) -> Result<i64, Error> {
+        tenants::bump_endpoints_version(&self.session, self.tenant)
+            .await?
+            .ok_or(Error::NotFound("tenant"))
+    }
+}
+
+fn enable(endpoint: &mut Endpoint) {
+    endpoint.disabled = None;
+    endpoint.consecutive_failures = 0;
+}

@@ -1,0 +1,511 @@
+//! Group commit: concurrent publications share a transaction, and a lone one waits for nobody.
+//!
+//! While one batch commits, the next gathers; then one statement inserts the events with their outbox rows, and
+//! every waiter gets its answer. Publication to the broker follows the commit, off the request's path: an accepted
+//! event never depends on the broker.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use plumbline_broker::Publisher;
+use plumbline_broker::wire::EventMessage;
+use plumbline_domain::lane::{FairShare, Lane};
+use plumbline_domain::{Event, EventId, TenantId, Timestamp};
+use plumbline_store::events::{KeyedPublish, NewEvent};
+use plumbline_store::idempotency::{self, Claim};
+use plumbline_store::{Store, StoreError, events, outbox};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::events::{KeyedAnswer, Published};
+use crate::{Error, StoredResponse};
+
+/// Events in one commit at most.
+const BATCH_EVENTS_MAX: usize = 512;
+/// Payload bytes in one commit at most; a single request may exceed it alone.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Requests that wait for a commit at most; more wait at the door, which slows their clients down.
+const QUEUE_MAX: usize = 4_096;
+/// How often a batch is tried again when the database chose it as a deadlock's victim.
+const TRIES_MAX: u32 = 3;
+/// Payload bytes, and something for each event, that wait for the broker at most; the rest is left to the relay.
+const PUBLISHING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What an event counts for beside its payload, in bytes.
+const EVENT_BYTES: usize = 512;
+/// Tenants whose fair share is remembered before full buckets are forgotten.
+const SHARES_MAX: usize = 10_000;
+
+/// What the intake has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct IntakeFigures {
+    /// Events committed.
+    pub accepted_total: u64,
+    /// Commits.
+    pub batches_total: u64,
+    /// Events whose publication failed or was left to the relay.
+    pub unsent_total: u64,
+    /// Time spent in commits, in seconds.
+    pub commit_seconds_sum: f64,
+    /// Requests that wait for a commit now.
+    pub waiting: usize,
+}
+
+#[derive(Default)]
+struct Counters {
+    accepted: AtomicU64,
+    batches: AtomicU64,
+    unsent: AtomicU64,
+    commit_micros: AtomicU64,
+    publishing_bytes: AtomicUsize,
+}
+
+/// The door through which every event comes in. Cloning is cheap.
+#[derive(Clone)]
+pub struct Intake {
+    requests: mpsc::Sender<Request>,
+    counters: Arc<Counters>,
+}
+
+struct Request {
+    tenant: TenantId,
+    events: Vec<Event>,
+    keyed: Option<Keyed>,
+    answer: oneshot::Sender<Result<Published, Error>>,
+}
+
+struct Keyed {
+    key: String,
+    request_hash: [u8; 32],
+    response: StoredResponse,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        self.events.iter().map(payload_bytes).sum()
+    }
+
+    fn idempotency(&self) -> Option<(TenantId, String)> {
+        self.keyed.as_ref().map(|keyed| (self.tenant, keyed.key.clone()))
+    }
+}
+
+fn payload_bytes(event: &Event) -> usize {
+    event.data.as_str().len()
+        + event
+            .previous_attributes
+            .as_ref()
+            .map_or(0, |json| json.as_str().len())
+}
+
+impl Intake {
+    /// Start with this many commits in flight at once at most.
+    pub(crate) fn spawn(store: Store, publisher: Publisher, commits_max: usize) -> Self {
+        let (requests, inbox) = mpsc::channel(QUEUE_MAX);
+        let counters = Arc::new(Counters::default());
+        let tasks = TaskTracker::new();
+        let committer = Arc::new(Committer {
+            store,
+            publisher,
+            counters: counters.clone(),
+            tasks: tasks.clone(),
+            shares: Mutex::new(HashMap::new()),
+        });
+        tasks.spawn(gather(committer, inbox, commits_max.max(1)));
+        Self { requests, counters }
+    }
+
+    /// Commit events of one tenant, all or none, and hand them to the dispatchers.
+    pub(crate) async fn accept(
+        &self,
+        tenant: TenantId,
+        events: Vec<Event>,
+        keyed: Option<KeyedAnswer>,
+    ) -> Result<Published, Error> {
+        let keyed = keyed.map(|KeyedAnswer { idempotency, render }| {
+            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+            Keyed {
+                key: idempotency.key,
+                request_hash: idempotency.request_hash,
+                response: render(&ids),
+            }
+        });
+        let (answer, answered) = oneshot::channel();
+        let request = Request {
+            tenant,
+            events,
+            keyed,
+            answer,
+        };
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| Error::Internal("the intake has stopped"))?;
+        answered
+            .await
+            .map_err(|_| Error::Internal("the intake dropped a request"))?
+    }
+
+    /// What it has done so far.
+    pub fn figures(&self) -> IntakeFigures {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IntakeFigures {
+            accepted_total: read(&self.counters.accepted),
+            batches_total: read(&self.counters.batches),
+            unsent_total: read(&self.counters.unsent),
+            commit_seconds_sum: Duration::from_micros(read(&self.counters.commit_micros)).as_secs_f64(),
+            waiting: QUEUE_MAX - self.requests.capacity(),
+        }
+    }
+
+    /// Wait until what was committed has been published or left to the relay. Call when no request is running.
+    pub async fn settled(&self) {
+        while self.counters.publishing_bytes.load(Ordering::Acquire) > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Gather what has arrived and commit it; while commits are in flight, the next batch gathers by itself.
+async fn gather(committer: Arc<Committer>, mut inbox: mpsc::Receiver<Request>, commits_max: usize) {
+    let permits = Arc::new(tokio::sync::Semaphore::new(commits_max));
+    let mut held_back: VecDeque<Request> = VecDeque::new();
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        let first = match held_back.pop_front() {
+            Some(request) => request,
+            None => match inbox.recv().await {
+                Some(request) => request,
+                None => return,
+            },
+        };
+        let batch = fill(first, &mut held_back, &mut inbox);
+        let committer = committer.clone();
+        committer.tasks.clone().spawn(async move {
+            committer.commit(batch).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Add to `first` what is already waiting, within the bounds. One idempotency key appears once in a batch: a second
+/// request with it is held back, so that it finds the first one's answer.
+fn fill(
+    first: Request,
+    held_back: &mut VecDeque<Request>,
+    inbox: &mut mpsc::Receiver<Request>,
+) -> Vec<Request> {
+    let (mut count, mut bytes) = (first.events.len(), first.bytes());
+    let mut keys: HashSet<(TenantId, String)> = first.idempotency().into_iter().collect();
+    let mut batch = vec![first];
+    let mut later = VecDeque::new();
+    while count < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
+        let Some(request) = held_back.pop_front().or_else(|| inbox.try_recv().ok()) else {
+            break;
+        };
+        let repeated = request.idempotency().is_some_and(|key| !keys.insert(key));
+        if repeated || count + request.events.len() > BATCH_EVENTS_MAX {
+            let full = !repeated;
+            later.push_back(request);
+            if full {
+                break;
+            }
+            continue;
+        }
+        count += request.events.len();
+        bytes += request.bytes();
+        batch.push(request);
+    }
+    // What was skipped came before what is still held back.
+    later.append(held_back);
+    *held_back = later;
+    batch
+}
+
+struct Committer {
+    store: Store,
+    publisher: Publisher,
+    counters: Arc<Counters>,
+    tasks: TaskTracker,
+    /// Each busy tenant's share of the fast lane.
+    shares: Mutex<HashMap<TenantId, FairShare>>,
+}
+
+impl Committer {
+    /// Commit a batch, answer its requests and publish its events.
+    async fn commit(&self, requests: Vec<Request>) {
+        let started = Instant::now();
+        let sent = self.publisher.is_ready()
+            && self.counters.publishing_bytes.load(Ordering::Acquire) < PUBLISHING_BYTES_MAX;
+        let lanes = self.lanes(&requests);
+        let (mut new, mut keyed) = (vec![], vec![]);
+        for (request, lane) in requests.iter().zip(&lanes) {
+            let first = new.len();
+            new.extend(request.events.iter().map(|event| NewEvent {
+                event: event.clone(),
+                lane: *lane,
+                sent,
+            }));
+            if let Some(Keyed {
+                key,
+                request_hash,
+                response,
+            }) = &request.keyed
+            {
+                keyed.push(KeyedPublish {
+                    tenant: request.tenant,
+                    key: key.clone(),
+                    request_hash: *request_hash,
+                    status: response.status,
+                    body: response.body.clone(),
+                    event_indexes: (first..new.len()).collect(),
+                });
+            }
+        }
+        let inserted = match self.insert(&new, &keyed).await {
+            Ok(inserted) => inserted,
+            Err(error) => return refuse(requests, error),
+        };
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.commit_micros.fetch_add(micros, Ordering::Relaxed);
+        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+
+        let mut messages = Vec::with_capacity(new.len());
+        let mut keys = 0..;
+        for (request, lane) in requests.into_iter().zip(lanes) {
+            let Request {
+                tenant,
+                events,
+                keyed,
+                answer,
+            } = request;
+            if let Some(keyed) = keyed
+                && keys
+                    .next()
+                    .is_some_and(|index| inserted.not_taken.contains(&index))
+            {
+                let _ = answer.send(self.answer_before(tenant, &keyed).await);
+                continue;
+            }
+            let Some(version) = inserted.versions.get(&tenant).copied() else {
+                let _ = answer.send(Err(Error::NotFound("tenant")));
+                continue;
+            };
+            self.counters
+                .accepted
+                .fetch_add(events.len() as u64, Ordering::Relaxed);
+            // The client may be gone; what is committed is delivered all the same.
+            let _ = answer.send(Ok(Published::Accepted(
+                events.iter().map(|event| event.id).collect(),
+            )));
+            messages.extend(events.into_iter().map(|event| EventMessage {
+                event: Event {
+                    endpoints_version: version,
+                    ..event
+                },
+                lane,
+                chunk: None,
+                republished: false,
+            }));
+        }
+        if sent {
+            self.publish(messages);
+        } else {
+            self.counters
+                .unsent
+                .fetch_add(messages.len() as u64, Ordering::Relaxed);
+        }
+    }
+
+    async fn insert(
+        &self,
+        new: &[NewEvent],
+        keyed: &[KeyedPublish],
+    ) -> Result<events::InsertedBatch, StoreError> {
+        let mut tries = 1;
+        loop {
+            let result = async { events::insert_batch(&self.store.session().await?, new, keyed).await }.await;
+            match result {
+                Err(StoreError::Retry(_)) if tries < TRIES_MAX => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The answer of the request that used the key before.
+    async fn answer_before(&self, tenant: TenantId, keyed: &Keyed) -> Result<Published, Error> {
+        let session = self.store.session().await?;
+        match idempotency::read(&session, tenant, &keyed.key, &keyed.request_hash).await? {
+            Claim::Done(response) => Ok(Published::Replay(response)),
+            Claim::Mismatch => Err(Error::IdempotencyKeyReused),
+            Claim::Fresh => Err(Error::Internal("an idempotency key expired while it was read")),
+        }
+    }
+
+    /// A request beyond its tenant's fair rate travels in the bulk lane, as a whole.
+    fn lanes(&self, requests: &[Request]) -> Vec<Lane> {
+        let now = Timestamp::now();
+        let mut shares = self.shares.lock();
+        if shares.len() > SHARES_MAX {
+            shares.retain(|_, share| !share.is_full(now));
+        }
+        let lane_of = |request: &Request| {
+            let share = shares
+                .entry(request.tenant)
+                .or_insert_with(|| FairShare::new(now));
+            // The last event decides: a batch stays together.
+            request
+                .events
+                .iter()
+                .map(|_| share.lane(now))
+                .last()
+                .unwrap_or(Lane::Fast)
+        };
+        requests.iter().map(lane_of).collect()
+    }
+
+    /// Publish off the request's path. What fails is marked, so that the relay need not wait for a quiet queue.
+    fn publish(&self, messages: Vec<EventMessage>) {
+        let bytes = messages
+            .iter()
+            .map(|message| EVENT_BYTES + payload_bytes(&message.event))
+            .sum();
+        self.counters.publishing_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let (store, publisher, counters) =
+            (self.store.clone(), self.publisher.clone(), self.counters.clone());
+        self.tasks.spawn(async move {
+            let ids: Vec<EventId> = messages.iter().map(|message| message.event.id).collect();
+            let results = publisher.publish_events(messages).await;
+            let failed: Vec<(EventId, i32)> = ids
+                .into_iter()
+                .zip(&results)
+                .filter(|(_, result)| result.is_err())
+                .map(|(id, _)| (id, 0))
+                .collect();
+            if !failed.is_empty() {
+                counters.unsent.fetch_add(failed.len() as u64, Ordering::Relaxed);
+                tracing::warn!(
+                    events = failed.len(),
+                    "events were not published; the relay will publish them"
+                );
+                if let Err(error) = mark_unsent(&store, &failed).await {
+                    // They stay 'sent': the relay publishes them when the queues are quiet.
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "events could not be marked as not published"
+                    );
+                }
+            }
+            counters.publishing_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        });
+    }
+}
+
+async fn mark_unsent(store: &Store, failed: &[(EventId, i32)]) -> Result<(), StoreError> {
+    outbox::mark_unsent(&store.session().await?, failed).await
+}
+
+/// Tell every request of a batch that failed. A store error cannot be cloned: each gets its kind.
+fn refuse(requests: Vec<Request>, error: StoreError) {
+    tracing::warn!(
+        error = &error as &dyn std::error::Error,
+        requests = requests.len(),
+        "a batch of events could not be committed"
+    );
+    let transient = error.is_transient();
+    let mut original = Some(error);
+    for request in requests {
+        let error = match (original.take(), transient) {
+            (Some(error), _) => Error::from(error),
+            (None, true) => Error::Unavailable(StoreError::unavailable("the batch could not be committed")),
+            (None, false) => Error::Internal("the batch could not be committed"),
+        };
+        let _ = request.answer.send(Err(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plumbline_domain::JsonText;
+
+    fn request(tenant: i64, events: usize, bytes: usize, key: Option<&str>) -> Request {
+        let event = Event {
+            id: EventId::new(Timestamp::UNIX_EPOCH, [0; 10]),
+            tenant: TenantId(tenant),
+            event_type: "bid.created".parse().unwrap(),
+            data: JsonText::from_valid("x".repeat(bytes)),
+            previous_attributes: None,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            endpoints_version: 0,
+        };
+        let response = StoredResponse {
+            status: 202,
+            body: String::new(),
+        };
+        Request {
+            tenant: TenantId(tenant),
+            events: vec![event; events],
+            keyed: key.map(|key| Keyed {
+                key: key.to_owned(),
+                request_hash: [0; 32],
+                response,
+            }),
+            answer: oneshot::channel().0,
+        }
+    }
+
+    /// Send the rest, fill a batch from the first; what is in the batch and what is held back, as event counts.
+    fn filled(requests: Vec<Request>) -> (Vec<usize>, Vec<usize>) {
+        let (sender, mut inbox) = mpsc::channel(100);
+        let mut requests = requests.into_iter();
+        let first = requests.next().unwrap();
+        requests.for_each(|request| assert!(sender.try_send(request).is_ok()));
+        let mut held_back = VecDeque::new();
+        let batch = fill(first, &mut held_back, &mut inbox);
+        let sizes = |requests: &mut dyn Iterator<Item = &Request>| requests.map(|r| r.events.len()).collect();
+        (sizes(&mut batch.iter()), sizes(&mut held_back.iter()))
+    }
+
+    #[test]
+    fn a_batch_takes_what_is_waiting_within_its_bounds() {
+        assert_eq!(filled(vec![request(1, 1, 10, None)]), (vec![1], vec![]));
+        let many = vec![
+            request(1, 300, 10, None),
+            request(1, 200, 10, None),
+            request(1, 13, 10, None),
+        ];
+        assert_eq!(
+            filled(many),
+            (vec![300, 200], vec![13]),
+            "never more events than the bound"
+        );
+        let large = vec![request(1, 1, BATCH_BYTES_MAX, None), request(1, 1, 10, None)];
+        assert_eq!(
+            filled(large),
+            (vec![1], vec![]),
+            "a large one goes alone; the other stays in the queue"
+        );
+        assert_eq!(
+            filled(vec![request(1, 1_000, 10, None)]),
+            (vec![1_000], vec![]),
+            "one request is never split"
+        );
+    }
+
+    #[test]
+    fn a_repeated_idempotency_key_waits_for_the_next_batch() {
+        let same = vec![
+            request(1, 1, 1, Some("k")),
+            request(1, 2, 1, Some("k")),
+            request(1, 3, 1, Some("l")),
+        ];
+        assert_eq!(filled(same), (vec![1, 3], vec![2]));
+        let tenants = vec![request(1, 1, 1, Some("k")), request(2, 2, 1, Some("k"))];
+        assert_eq!(filled(tenants), (vec![1, 2], vec![]), "keys are per tenant");
+    }
+}

@@ -1,0 +1,188 @@
+//! The relay: publishes what the intake could not, and what the broker lost.
+//!
+//! One leader among the API's replicas. Rows marked `unsent` go out at once, whatever the queues hold. Rows that
+//! were sent and are still there after a grace are lost only if the queues that should hold them have been quiet
+//! for as long: a deep queue means "waiting".
+
+use std::time::Duration;
+
+use plumbline_broker::{Chunk, Depths, EventMessage, QuietWatch, Scope};
+use plumbline_domain::{EventId, Timestamp};
+use plumbline_store::leadership::{self, Duty, Leadership};
+use plumbline_store::listen::Notifications;
+use plumbline_store::outbox::{self, OutboxRow};
+use plumbline_store::{Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::Engine;
+
+/// Rows published in one round.
+const ROUND_MAX: usize = 500;
+/// How often the leader looks without being called.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often another replica asks whether it may lead.
+const CAMPAIGN_EVERY: Duration = Duration::from_secs(2);
+/// A queue with fewer messages ready than this is nearly empty.
+const NEARLY_EMPTY: u64 = 100;
+/// How long to wait after an error.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+
+/// How the relay and the sweep judge that something is lost.
+#[derive(Debug, Clone, Copy)]
+pub struct RelayConfig {
+    /// The age from which a sent row counts as lost, and how long the queues must have been quiet for it.
+    pub recovery_grace: Duration,
+}
+
+impl Engine {
+    /// Lead or stand by until `shutdown`.
+    pub async fn run_relay(&self, config: RelayConfig, depths: Depths, shutdown: CancellationToken) {
+        let relay = Relay {
+            engine: self.clone(),
+            config,
+        };
+        let _ = shutdown
+            .run_until_cancelled(Box::pin(async {
+                loop {
+                    match leadership::try_lead(relay.store(), Duty::Relay).await {
+                        Ok(Some(leader)) => {
+                            tracing::info!("this process leads the relay");
+                            if let Err(error) = relay.lead(leader, &depths).await {
+                                tracing::warn!(
+                                    error = &error as &dyn std::error::Error,
+                                    "the relay lost its lead"
+                                );
+                            }
+                            tokio::time::sleep(ERROR_PAUSE).await;
+                        }
+                        Ok(None) => tokio::time::sleep(CAMPAIGN_EVERY).await,
+                        Err(error) => {
+                            tracing::debug!(
+                                error = &error as &dyn std::error::Error,
+                                "the relay cannot reach the database"
+                            );
+                            tokio::time::sleep(CAMPAIGN_EVERY).await;
+                        }
+                    }
+                }
+            }))
+            .await;
+    }
+
+    /// The age of the oldest event that is not completely recorded yet; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`].
+    pub async fn outbox_age(&self) -> Result<Option<Duration>, crate::Error> {
+        Ok(outbox::age(&self.store().session().await?).await?)
+    }
+}
+
+struct Relay {
+    engine: Engine,
+    config: RelayConfig,
+}
+
+impl Relay {
+    fn store(&self) -> &Store {
+        self.engine.store()
+    }
+
+    /// Relay until the database or the lead is lost.
+    async fn lead(&self, leader: Leadership, depths: &Depths) -> Result<(), StoreError> {
+        let mut notifications = Notifications::connect(self.store()).await?;
+        let watch = || QuietWatch::new(depths.clone(), Scope::Events, NEARLY_EMPTY);
+        let mut quiet = watch();
+        loop {
+            if !leader.still_leads().await {
+                return Err(StoreError::unavailable("the advisory lock's connection is gone"));
+            }
+            // A failed sample counts, too: it says that nothing is known.
+            let _ = quiet.observe().await;
+            if self.engine.inner.publisher.is_ready() {
+                while self.publish_unsent().await? == ROUND_MAX {}
+                if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost().await? > 0 {
+                    // Judge anew before the next round: what was published now fills the queues.
+                    quiet = watch();
+                }
+            }
+            // A timeout is the regular look; a notification is a producer's SQL, to be served at once.
+            if let Ok(received) = tokio::time::timeout(LOOK_EVERY, notifications.recv()).await {
+                received?;
+            }
+        }
+    }
+
+    async fn publish_unsent(&self) -> Result<usize, StoreError> {
+        let rows = outbox::unsent(&self.store().session().await?, ROUND_MAX).await?;
+        self.publish(rows).await
+    }
+
+    async fn publish_lost(&self) -> Result<usize, StoreError> {
+        let before = Timestamp::now() - self.config.recovery_grace;
+        let rows = outbox::stale(&self.store().session().await?, before, before, ROUND_MAX).await?;
+        if !rows.is_empty() {
+            tracing::warn!(
+                events = rows.len(),
+                "publishing events again that no queue seems to hold"
+            );
+        }
+        self.publish(rows).await
+    }
+
+    /// Publish rows and mark those that were confirmed. Returns how many rows there were.
+    async fn publish(&self, rows: Vec<OutboxRow>) -> Result<usize, StoreError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let count = rows.len();
+        let publisher = &self.engine.inner.publisher;
+        let (chunks, events): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(message)
+            .partition(|message| message.chunk.is_some());
+        let mut confirmed = vec![];
+        for (messages, results) in [
+            (keys(&events), publisher.publish_events(events).await),
+            (keys(&chunks), publisher.publish_chunks(chunks).await),
+        ] {
+            let sent = messages
+                .into_iter()
+                .zip(&results)
+                .filter(|(_, result)| result.is_ok());
+            confirmed.extend(sent.map(|(key, _)| key));
+        }
+        outbox::mark_sent(&self.store().session().await?, &confirmed).await?;
+        if confirmed.len() < count {
+            // The broker is in trouble: leave it a moment.
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
+        Ok(count)
+    }
+}
+
+fn keys(messages: &[EventMessage]) -> Vec<(EventId, i32)> {
+    messages
+        .iter()
+        .map(|message| {
+            (
+                message.event.id,
+                message.chunk.as_ref().map_or(0, |chunk| chunk.number),
+            )
+        })
+        .collect()
+}
+
+/// What the relay publishes may have been published before: even a publication that failed may have arrived.
+fn message(row: OutboxRow) -> EventMessage {
+    EventMessage {
+        event: row.event,
+        lane: row.lane,
+        chunk: row.chunk.map(|chunk| Chunk {
+            number: chunk.number,
+            after: chunk.after.0,
+            upto: chunk.upto.0,
+        }),
+        republished: true,
+    }
+}

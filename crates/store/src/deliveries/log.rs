@@ -1,0 +1,298 @@
+//! The delivery log, as a customer reads it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use plumbline_domain::{
+    Delivery, DeliveryId, DeliveryStatus, EndpointId, EventId, EventType, FailureCode, TenantId, Timestamp,
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{columns, delivery, response_status};
+use crate::row::{Columns, rows_max, same_millisecond, uuid_floor};
+use crate::{Session, StoreError};
+
+/// How far the clocks of two processes may be apart.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+/// How long after its event a delivery is recorded at the latest, when it is looked for by the time of its record.
+/// Ids carry the event's time: without a bound, a page of the last hour might read the whole log.
+const RECORDED_WITHIN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// One POST, as it was logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its number within the delivery, from 1.
+    pub number: u16,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// `[["Name", "value"], …]` as JSON.
+    pub request_headers: String,
+    /// The answer's status.
+    pub response_status: Option<u16>,
+    /// `[["Name", "value"], …]` as JSON, when there was an answer.
+    pub response_headers: Option<String>,
+    /// The first bytes of the answer's body.
+    pub response_body: Option<Bytes>,
+    /// Why there was no answer.
+    pub error_code: Option<FailureCode>,
+    /// The same in words.
+    pub error_message: Option<String>,
+}
+
+/// Headers and bodies are a customer's: only what we made is shown.
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("number", &self.number)
+            .field("started_at", &self.started_at)
+            .field("duration_ms", &self.duration_ms)
+            .field("response_status", &self.response_status)
+            .field("error_code", &self.error_code)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One delivery.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn get(
+    session: &Session,
+    tenant: TenantId,
+    id: DeliveryId,
+) -> Result<Option<Delivery>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM deliveries AS delivery
+        WHERE tenant_id = $1 AND id = $2"
+    );
+    session
+        .query_first(sql, &[&tenant.0, &id.0])
+        .await?
+        .map(|row| delivery(&row))
+        .transpose()
+}
+
+/// A delivery's attempts, in order.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn attempts(
+    session: &Session,
+    tenant: TenantId,
+    id: DeliveryId,
+) -> Result<Vec<Attempt>, StoreError> {
+    let sql = "
+        SELECT number, started_at, duration_ms, request_headers, response_status, response_headers, response_body,
+            error_code, error_message
+        FROM delivery_attempts
+        WHERE tenant_id = $1 AND delivery_id = $2
+        ORDER BY number";
+    session
+        .query(sql, &[&tenant.0, &id.0])
+        .await?
+        .iter()
+        .map(attempt)
+        .collect()
+}
+
+fn attempt(row: &Row) -> Result<Attempt, StoreError> {
+    Ok(Attempt {
+        number: row.count("number")?,
+        started_at: row.column("started_at")?,
+        duration_ms: row.count("duration_ms")?,
+        request_headers: row.column("request_headers")?,
+        response_status: response_status(row)?,
+        response_headers: row.column("response_headers")?,
+        response_body: row
+            .column::<Option<&[u8]>>("response_body")?
+            .map(Bytes::copy_from_slice),
+        error_code: row.named_or_null("error_code", FailureCode::parse)?,
+        error_message: row.column("error_message")?,
+    })
+}
+
+/// Which deliveries of an endpoint to list; `None` is any.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeliveryFilter {
+    /// Of this status.
+    pub status: Option<DeliveryStatus>,
+    /// Of this event type.
+    pub event_type: Option<EventType>,
+    /// Of this event.
+    pub event: Option<EventId>,
+    /// Recorded at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Recorded before this moment.
+    pub until: Option<Timestamp>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of an endpoint's deliveries, newest first by id: by the time of their event, or of their replay.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list(
+    session: &Session,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    filter: &DeliveryFilter,
+) -> Result<Vec<Delivery>, StoreError> {
+    let (first, end) = id_range(filter);
+    let event_type = filter.event_type.as_ref().map(EventType::as_str);
+    let limit = rows_max(filter.limit);
+    let rows = match filter.event {
+        None => {
+            let sql = list_sql(filter.status);
+            session
+                .query(
+                    sql,
+                    &[
+                        &tenant.0,
+                        &endpoint.0,
+                        &first,
+                        &end,
+                        &event_type,
+                        &filter.since,
+                        &filter.until,
+                        &limit,
+                    ],
+                )
+                .await?
+        }
+        Some(event) => {
+            let status = filter.status.map(DeliveryStatus::as_str);
+            let own = DeliveryId::derive(event, endpoint).0;
+            // Nothing of an event is older than the event.
+            let first = first.max(same_millisecond(event.0).0);
+            session
+                .query(
+                    LIST_OF_EVENT,
+                    &[
+                        &tenant.0,
+                        &endpoint.0,
+                        &first,
+                        &end,
+                        &event_type,
+                        &filter.since,
+                        &filter.until,
+                        &limit,
+                        &status,
+                        &own,
+                        &event.0,
+                    ],
+                )
+                .await?
+        }
+    };
+    rows.iter().map(delivery).collect()
+}
+
+/// The ids from, and up to but without, that a filter can mean. An id carries the time of its event or its replay,
+/// which is never later than the time of its record but for the clocks' difference.
+fn id_range(filter: &DeliveryFilter) -> (Uuid, Uuid) {
+    let first = match filter.since {
+        None => Uuid::nil(),
+        Some(since) => uuid_floor(since.checked_sub(RECORDED_WITHIN).unwrap_or(Timestamp::MIN)),
+    };
+    let end = match filter.until {
+        None => Uuid::max(),
+        Some(until) => uuid_floor(until.checked_add(CLOCK_SKEW_MAX).unwrap_or(Timestamp::MAX)),
+    };
+    (first, filter.before.map_or(end, |before| end.min(before.0)))
+}
+
+macro_rules! list_sql {
+    ($status:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM deliveries AS delivery
+            WHERE tenant_id = $1 AND endpoint_id = $2 AND id >= $3 AND id < $4",
+            $status,
+            " AND ($5::text IS NULL OR event_type = $5)
+                AND ($6::timestamptz IS NULL OR created_at >= $6)
+                AND ($7::timestamptz IS NULL OR created_at < $7)
+            ORDER BY id DESC
+            LIMIT $8"
+        )
+    };
+}
+
+/// A statement for each status, which names it literally: a parameter would not match a partial index. By
+/// deliveries_waiting, deliveries_to_recover or deliveries_of_endpoint, read backwards, the newest partition first.
+pub(crate) fn list_sql(status: Option<DeliveryStatus>) -> &'static str {
+    match status {
+        None => list_sql!(""),
+        Some(DeliveryStatus::Succeeded) => list_sql!(" AND status = 'succeeded'"),
+        Some(DeliveryStatus::Pending) => list_sql!(" AND status = 'pending'"),
+        Some(DeliveryStatus::Failed) => list_sql!(" AND status = 'failed'"),
+        Some(DeliveryStatus::Exhausted) => list_sql!(" AND status = 'exhausted'"),
+        Some(DeliveryStatus::Skipped) => list_sql!(" AND status = 'skipped'"),
+    }
+}
+
+/// An event's own delivery, whose id follows from the event's, and its replays, by deliveries_replays.
+pub(crate) const LIST_OF_EVENT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM (
+        SELECT *
+        FROM deliveries
+        WHERE tenant_id = $1 AND id = $10 AND endpoint_id = $2 AND event_id = $11
+        UNION ALL
+        SELECT *
+        FROM deliveries
+        WHERE tenant_id = $1 AND endpoint_id = $2 AND event_id = $11 AND replay_of IS NOT NULL AND id >= $3)
+        AS delivery
+    WHERE id >= $3 AND id < $4
+        AND ($5::text IS NULL OR event_type = $5)
+        AND ($6::timestamptz IS NULL OR created_at >= $6)
+        AND ($7::timestamptz IS NULL OR created_at < $7)
+        AND ($9::text IS NULL OR status = $9)
+    ORDER BY id DESC
+    LIMIT $8"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    #[test]
+    fn a_page_bounds_its_ids_by_time_and_cursor() {
+        let filter = DeliveryFilter::default();
+        assert_eq!(id_range(&filter), (Uuid::nil(), Uuid::max()));
+
+        let filter = DeliveryFilter {
+            until: Some(at(1_000_000)),
+            ..filter
+        };
+        assert_eq!(id_range(&filter).1, uuid_floor(at(1_000_300)));
+
+        let cursor = DeliveryId(uuid_floor(at(999_000)));
+        let filter = DeliveryFilter {
+            since: Some(at(900_000)),
+            before: Some(cursor),
+            ..filter
+        };
+        assert_eq!(id_range(&filter), (uuid_floor(at(295_200)), cursor.0));
+
+        let filter = DeliveryFilter {
+            since: Some(Timestamp::MIN),
+            until: Some(Timestamp::MAX),
+            ..DeliveryFilter::default()
+        };
+        assert_eq!(id_range(&filter).0, Uuid::nil());
+    }
+}

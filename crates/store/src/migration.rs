@@ -1,0 +1,74 @@
+//! Bringing the schema up to date.
+
+use refinery::Target;
+use refinery::error::Kind;
+
+use crate::store::{Connector, within};
+use crate::{Cause, StoreError};
+
+#[allow(missing_docs, unreachable_pub)]
+mod embedded {
+    refinery::embed_migrations!("../../migrations");
+}
+
+/// Advisory locks of this project have one class, and a number each; partitions use 1 (see the migrations).
+pub(crate) const LOCK_CLASS: i32 = 7_014_412;
+/// The lock of whoever migrates.
+const MIGRATION_LOCK: i32 = 2;
+
+/// Migrate on a connection of its own, which holds a session lock so that others wait; it closes with the lock.
+pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
+    let (mut client, connection) =
+        within(async { Ok(connector.config.connect(connector.tls.clone()).await?) }).await?;
+    let migration = async {
+        // A migration may take as long as it takes, and so may the one that we wait for.
+        client
+            .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
+            .await?;
+        client
+            .execute("SELECT pg_advisory_lock($1, $2)", &[&LOCK_CLASS, &MIGRATION_LOCK])
+            .await?;
+        // CREATE SCHEMA IF NOT EXISTS needs the right to create even where nothing is to be created.
+        let exists = client
+            .query_one("SELECT to_regnamespace('plumbline') IS NOT NULL", &[])
+            .await?;
+        if !exists.get::<_, bool>(0) {
+            client.batch_execute("CREATE SCHEMA plumbline").await?;
+        }
+        let report = embedded::migrations::runner()
+            // An older binary may start beside a newer schema during a roll-out.
+            .set_abort_missing(false)
+            .set_target(Target::Latest)
+            .run_async(&mut client)
+            .await
+            .map_err(|error| refused(&error))?;
+        drop(client);
+        Ok(report
+            .applied_migrations()
+            .iter()
+            .map(ToString::to_string)
+            .collect())
+    };
+    // The connection ends when the client is dropped, at the end of the migration.
+    let (result, ended) = tokio::join!(migration, connection);
+    if let (Ok(_), Err(error)) = (&result, ended) {
+        tracing::warn!(%error, "the migration's connection did not close cleanly");
+    }
+    result
+}
+
+fn refused(error: &refinery::Error) -> StoreError {
+    match error.kind() {
+        Kind::Connection(doing, source) => match source.downcast_ref::<tokio_postgres::Error>() {
+            Some(postgres) => match postgres.as_db_error() {
+                Some(refusal) => match StoreError::from(refusal) {
+                    StoreError::Other(cause) => StoreError::Other(Cause::new(format!("{doing}: {cause}"))),
+                    error => error,
+                },
+                None => StoreError::Unavailable(Cause::new(format!("{doing}: {postgres}"))),
+            },
+            None => StoreError::other(format!("{doing}: {source}")),
+        },
+        kind => StoreError::other(kind.to_string()),
+    }
+}

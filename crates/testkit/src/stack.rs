@@ -1,0 +1,439 @@
+//! A whole Plumbline of one test's own: the real binaries over a database and a virtual host that nobody shares.
+
+mod broker;
+mod database;
+mod process;
+mod script;
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use url::Url;
+
+pub use broker::Broker;
+pub use database::Database;
+pub use process::{Log, Process, binary};
+
+use crate::api::Api;
+use crate::dns::FakeDns;
+use crate::http::{Answer, HttpClient};
+use crate::ports;
+use crate::proxy::FaultProxy;
+use process::Program;
+
+/// What every test's processes are told unless the test says otherwise.
+const SETTINGS: [(&str, &str); 4] = [
+    ("ALLOW_HTTP", "true"),
+    ("ALLOW_NETWORKS", "127.0.0.0/8,::1/128"),
+    // Tests look often.
+    ("RATE_LIMIT_PER_KEY", "1000000"),
+    ("LOG", "info"),
+];
+
+/// What a variable that `make test` sets says.
+///
+/// # Panics
+/// Without it: a test that cannot run has failed.
+pub(crate) fn test_variable(name: &str) -> String {
+    match env::var(name) {
+        Ok(value) if !value.is_empty() => value,
+        _ => panic!(
+            "{name} is not set: this test needs private servers. Run `make test`, or `make test-up` once and then \
+             `. .local/test/test.env` in the shell that runs the tests"
+        ),
+    }
+}
+
+/// A running system. Dropped, everything that it started and made is gone; if the test failed, the logs of its
+/// processes are shown.
+#[derive(Debug)]
+pub struct Stack {
+    // In the order in which they end: first who talks, then who is talked to.
+    api_process: Process,
+    dispatchers: Vec<Process>,
+    database_proxy: Option<FaultProxy>,
+    broker_proxy: Option<FaultProxy>,
+    broker: Arc<Broker>,
+    database: Arc<Database>,
+    environment: Vec<(String, String)>,
+    listen: SocketAddr,
+    http: HttpClient,
+    directory: PathBuf,
+    /// `None` only until it is made.
+    api: Option<Api>,
+    secrets: Vec<String>,
+}
+
+/// What a test wants of its system.
+#[derive(Debug, Default)]
+pub struct Builder {
+    dispatchers: Option<usize>,
+    settings: Vec<(String, String)>,
+    variables: Vec<(String, String)>,
+    private_broker: bool,
+    private_database: bool,
+    broker_proxy: bool,
+    database_proxy: bool,
+}
+
+impl Builder {
+    /// How many dispatchers; one unless said.
+    #[must_use]
+    pub fn dispatchers(mut self, count: usize) -> Self {
+        self.dispatchers = Some(count);
+        self
+    }
+
+    /// A setting of all processes, by its name without `PLUMBLINE_`.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// An environment variable of all processes.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The address policy of production: https, public addresses, ports 443 and 8443.
+    #[must_use]
+    pub fn public_addresses_only(self) -> Self {
+        self.setting("ALLOW_HTTP", "false").setting("ALLOW_NETWORKS", "")
+    }
+
+    /// Names are looked up here.
+    #[must_use]
+    pub fn dns(self, dns: &FakeDns) -> Self {
+        self.setting("DNS_SERVERS", &dns.addr().to_string())
+    }
+
+    /// A RabbitMQ of its own, which the test may kill and wipe.
+    #[must_use]
+    pub fn private_broker(mut self) -> Self {
+        self.private_broker = true;
+        self
+    }
+
+    /// A PostgreSQL of its own, which the test may kill.
+    #[must_use]
+    pub fn private_database(mut self) -> Self {
+        self.private_database = true;
+        self
+    }
+
+    /// A fault proxy before the broker.
+    #[must_use]
+    pub fn broker_proxy(mut self) -> Self {
+        self.broker_proxy = true;
+        self
+    }
+
+    /// A fault proxy before the database.
+    #[must_use]
+    pub fn database_proxy(mut self) -> Self {
+        self.database_proxy = true;
+        self
+    }
+
+    /// Start it: when this returns, every process is ready and there is a tenant with a key for everything.
+    ///
+    /// # Panics
+    /// When something does not start; the message shows its log.
+    pub async fn start(self) -> Stack {
+        let scratch = PathBuf::from(test_variable("PLUMBLINE_TEST_SCRATCH"));
+        let id = format!("{:016x}", rand::random::<u64>());
+        let directory = scratch.join(&id);
+        fs::create_dir_all(&directory)
+            .unwrap_or_else(|error| panic!("cannot create {}: {error}", directory.display()));
+
+        let http = HttpClient::new();
+        let (database, broker) = tokio::join!(
+            async {
+                match self.private_database {
+                    true => Database::private(&scratch.join(format!("{id}-database"))).await,
+                    false => Database::shared(&id).await,
+                }
+            },
+            async {
+                match self.private_broker {
+                    true => Broker::private(&scratch.join(format!("{id}-broker")), http.clone()).await,
+                    false => Broker::shared(&id, http.clone()).await,
+                }
+            }
+        );
+        let (mut database_url, mut amqp_url) = (database.url(), broker.amqp_url());
+        let database_proxy = proxy_before(&mut database_url, self.database_proxy);
+        let broker_proxy = proxy_before(&mut amqp_url, self.broker_proxy);
+
+        let mut settings: Vec<(String, String)> = SETTINGS
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+        let master_key = format!("test:{}", STANDARD.encode(rand::random::<[u8; 32]>()));
+        for (name, value) in [
+            ("DATABASE_URL", database_url.to_string()),
+            ("AMQP_URL", amqp_url.to_string()),
+            ("MASTER_KEYS", master_key.clone()),
+        ] {
+            settings.push((name.to_owned(), value));
+        }
+        settings.extend(self.settings);
+        let mut environment: Vec<(String, String)> = vec![];
+        for (name, value) in settings {
+            let name = format!("PLUMBLINE_{name}");
+            environment.retain(|(known, _)| *known != name);
+            environment.push((name, value));
+        }
+        environment.extend(self.variables);
+
+        let listen = ports::free();
+        let process = |name: &str, binary: &str, extra: &[(&str, String)]| {
+            let admin = ports::free();
+            let mut environment = environment.clone();
+            environment.push(("PLUMBLINE_ADMIN_LISTEN".to_owned(), admin.to_string()));
+            environment.extend(
+                extra
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), value.clone())),
+            );
+            let log = Log::new(directory.join(format!("{name}.log")));
+            Process::new(
+                Program {
+                    name: name.to_owned(),
+                    binary: binary.to_owned(),
+                    environment,
+                    log,
+                },
+                admin,
+                http.clone(),
+            )
+        };
+        let api_process = process(
+            "api",
+            "plumbline-api",
+            &[("PLUMBLINE_LISTEN", listen.to_string())],
+        );
+        let dispatchers: Vec<Process> = (0..self.dispatchers.unwrap_or(1))
+            .map(|index| process(&format!("dispatcher-{index}"), "plumbline-dispatcher", &[]))
+            .collect();
+
+        let mut stack = Stack {
+            api_process,
+            dispatchers,
+            database_proxy,
+            broker_proxy,
+            broker: Arc::new(broker),
+            database: Arc::new(database),
+            environment,
+            listen,
+            http,
+            directory,
+            api: None,
+            secrets: vec![master_key],
+        };
+        stack.cli(&["migrate", "--json"]).await;
+        stack.start_processes().await;
+        stack.api = Some(stack.tenant("Acme").await);
+        stack
+    }
+}
+
+fn proxy_before(url: &mut Url, wanted: bool) -> Option<FaultProxy> {
+    if !wanted {
+        return None;
+    }
+    let address = format!(
+        "{}:{}",
+        url.host_str().expect("a server's URL has a host"),
+        url.port().expect("the test servers' URLs have ports")
+    );
+    let target = address.parse().expect("the test servers listen on an IP address");
+    let proxy = FaultProxy::start(target);
+    url.set_port(Some(proxy.addr().port()))
+        .expect("this URL takes a port");
+    Some(proxy)
+}
+
+impl Stack {
+    /// A system with one API process, one dispatcher and the shared test servers.
+    ///
+    /// # Panics
+    /// See [`Builder::start`].
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// Say what the test wants of its system.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    async fn start_processes(&self) {
+        let all = std::iter::once(&self.api_process).chain(&self.dispatchers);
+        futures_util::future::join_all(all.map(Process::start)).await;
+    }
+
+    /// The first tenant's client, which may do everything.
+    pub fn api(&self) -> &Api {
+        self.api.as_ref().expect("it is made when the system starts")
+    }
+
+    /// A new tenant's client, which may do everything.
+    pub async fn tenant(&self, name: &str) -> Api {
+        let tenant = self.cli(&["tenant", "create", "--name", name, "--json"]).await;
+        self.key(tenant["id"].as_i64().expect("a tenant's id is a number"), "*")
+            .await
+    }
+
+    /// A client of a tenant with these scopes only.
+    pub async fn key(&self, tenant: i64, scopes: &str) -> Api {
+        let id = tenant.to_string();
+        let key = self
+            .cli(&[
+                "api-key", "create", "--tenant", &id, "--name", "test", "--scopes", scopes, "--json",
+            ])
+            .await;
+        let key = key["key"].as_str().expect("a key is text").to_owned();
+        Api::new(self.http.clone(), format!("http://{}", self.listen), key, tenant)
+    }
+
+    /// Run the command line program and read its answer. `{}` for an empty one.
+    ///
+    /// # Panics
+    /// When it fails; the message shows what it said.
+    pub async fn cli(&self, arguments: &[&str]) -> Value {
+        let program = Program {
+            name: "cli".to_owned(),
+            binary: "plumbline".to_owned(),
+            environment: self.environment.clone(),
+            log: Log::new(self.directory.join("cli.log")),
+        };
+        let answer = program.run(arguments).await;
+        if answer.trim().is_empty() {
+            return Value::Object(serde_json::Map::new());
+        }
+        serde_json::from_str(&answer)
+            .unwrap_or_else(|error| panic!("plumbline {arguments:?}: {error}: {answer}"))
+    }
+
+    /// The API's process.
+    pub fn api_process(&self) -> &Process {
+        &self.api_process
+    }
+
+    /// A dispatcher's process.
+    pub fn dispatcher(&self, index: usize) -> &Process {
+        &self.dispatchers[index]
+    }
+
+    /// Every process.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.api_process).chain(&self.dispatchers)
+    }
+
+    /// The proxy before the broker.
+    ///
+    /// # Panics
+    /// When the test did not ask for one.
+    pub fn broker_proxy(&self) -> &FaultProxy {
+        self.broker_proxy
+            .as_ref()
+            .expect("the test asked for a broker proxy")
+    }
+
+    /// The proxy before the database.
+    ///
+    /// # Panics
+    /// When the test did not ask for one.
+    pub fn database_proxy(&self) -> &FaultProxy {
+        self.database_proxy
+            .as_ref()
+            .expect("the test asked for a database proxy")
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// The database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Where the API listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// A client for anything else.
+    pub fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// A directory for a test's own files.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What nobody may ever see: the master keys.
+    pub fn master_keys(&self) -> &str {
+        &self.secrets[0]
+    }
+
+    /// Everything that the processes have written so far.
+    pub fn logs(&self) -> String {
+        self.processes().map(|process| process.log().text()).collect()
+    }
+
+    /// Ask a process's admin port.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn admin(&self, process: &Process, path: &str) -> Answer {
+        process
+            .admin(path)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", process.name()))
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for process in self.processes() {
+            process.kill();
+        }
+        // A server waits a minute for a client that broke off while it logged in: let it know now.
+        drop((self.database_proxy.take(), self.broker_proxy.take()));
+        if thread::panicking() {
+            for process in self.processes() {
+                process.log().show(process.name());
+            }
+        }
+        if thread::panicking() || env::var_os("PLUMBLINE_TEST_KEEP_LOGS").is_some() {
+            eprintln!("--- the whole logs are in {}", self.directory.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.directory);
+        }
+        let (broker, database) = (self.broker.clone(), self.database.clone());
+        // A thread of its own: a runtime cannot be entered from inside another one.
+        let cleaning = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime
+                .expect("a runtime can be built")
+                .block_on(async { tokio::join!(broker.remove(), database.remove()) })
+        });
+        if cleaning.join().is_err() && !thread::panicking() {
+            panic!("the test's database or virtual host could not be removed");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A test's broker: a virtual host of its own on the shared RabbitMQ, or a RabbitMQ of its own.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{script, test_variable};
+use crate::http::{Answer, HttpClient};
+
+/// A virtual host that only one test uses.
+#[derive(Debug)]
+pub struct Broker {
+    amqp_url: Url,
+    management_url: Url,
+    /// As it stands in a URL.
+    vhost: String,
+    home: Home,
+    http: HttpClient,
+}
+
+#[derive(Debug)]
+enum Home {
+    Shared,
+    Private { script: String, directory: PathBuf },
+}
+
+/// A message that lies in a queue.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its payload, as text.
+    pub payload: String,
+    /// Its properties, headers among them.
+    pub properties: Value,
+}
+
+impl Broker {
+    pub(super) async fn shared(id: &str, http: HttpClient) -> Self {
+        let mut amqp_url: Url = test_variable("PLUMBLINE_TEST_AMQP_URL").parse().expect("a URL");
+        let vhost = format!("plumbline-test-{id}");
+        amqp_url.set_path(&vhost);
+        let broker = Self {
+            amqp_url,
+            management_url: test_variable("PLUMBLINE_TEST_AMQP_MANAGEMENT_URL")
+                .parse()
+                .expect("a URL"),
+            vhost,
+            home: Home::Shared,
+            http,
+        };
+        broker
+            .management(Method::PUT, &format!("/api/vhosts/{}", broker.vhost), &json!({}))
+            .await
+            .expect(201);
+        let permissions = format!("/api/permissions/{}/{}", broker.vhost, broker.amqp_url.username());
+        let all = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        let answer = broker.management(Method::PUT, &permissions, &all).await;
+        assert!(answer.status.is_success(), "{}", answer.text());
+        broker
+    }
+
+    pub(super) async fn private(directory: &Path, http: HttpClient) -> Self {
+        let nowhere: Url = "amqp://nowhere".parse().expect("a URL");
+        let mut broker = Self {
+            amqp_url: nowhere.clone(),
+            management_url: nowhere,
+            vhost: "%2f".to_owned(),
+            home: Home::Private {
+                script: test_variable("PLUMBLINE_TEST_BROKER_SCRIPT"),
+                directory: directory.to_owned(),
+            },
+            http,
+        };
+        broker.start().await;
+        let file = directory.join("broker.env");
+        broker.amqp_url = script::value(&file, "AMQP_URL").parse().expect("a URL");
+        broker.management_url = script::value(&file, "MANAGEMENT_URL").parse().expect("a URL");
+        broker
+    }
+
+    /// Where it speaks AMQP.
+    pub fn amqp_url(&self) -> Url {
+        self.amqp_url.clone()
+    }
+
+    /// Start a private broker (again): same place, and same data unless wiped.
+    ///
+    /// # Panics
+    /// When the broker is shared, or does not start.
+    pub async fn start(&self) {
+        self.private_script("start").await;
+    }
+
+    /// Stop a private broker in an orderly way.
+    ///
+    /// # Panics
+    /// When the broker is shared.
+    pub async fn stop(&self) {
+        self.private_script("stop").await;
+    }
+
+    /// Kill a private broker, as a crash would.
+    ///
+    /// # Panics
+    /// When the broker is shared.
+    pub async fn kill(&self) {
+        self.private_script("kill").await;
+    }
+
+    /// Remove all data of a private broker that does not run, as a lost disk would.
+    ///
+    /// # Panics
+    /// When the broker is shared, or runs.
+    pub async fn wipe(&self) {
+        self.private_script("wipe").await;
+    }
+
+    async fn private_script(&self, verb: &str) {
+        let Home::Private { script, directory } = &self.home else {
+            panic!("the broker is shared")
+        };
+        script::run(script, vec![verb.to_owned(), directory.display().to_string()]).await;
+    }
+
+    /// Put a payload into a queue, past everything that Plumbline would check.
+    ///
+    /// # Panics
+    /// When the broker does not take it, or there is no such queue.
+    pub async fn publish_raw(&self, queue: &str, payload: &[u8]) {
+        let message = json!({
+            "properties": {"delivery_mode": 2},
+            "routing_key": queue,
+            "payload": STANDARD.encode(payload),
+            "payload_encoding": "base64",
+        });
+        let path = format!("/api/exchanges/{}/amq.default/publish", self.vhost);
+        let answer = self.management(Method::POST, &path, &message).await.expect(200);
+        assert_eq!(answer.json()["routed"], true, "there is no queue {queue}");
+    }
+
+    /// The messages at the head of a queue, which stay there.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub async fn peek(&self, queue: &str, count: usize) -> Vec<Message> {
+        let question = json!({"count": count, "ackmode": "ack_requeue_true", "encoding": "auto"});
+        let path = format!("/api/queues/{}/{queue}/get", self.vhost);
+        let answer = self
+            .management(Method::POST, &path, &question)
+            .await
+            .expect(200)
+            .json();
+        let message = |message: &Value| Message {
+            payload: message["payload"].as_str().unwrap_or_default().to_owned(),
+            properties: message["properties"].clone(),
+        };
+        answer
+            .as_array()
+            .expect("a list of messages")
+            .iter()
+            .map(message)
+            .collect()
+    }
+
+    /// The names of the queues, sorted.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub async fn queues(&self) -> Vec<String> {
+        let path = format!("/api/queues/{}?columns=name", self.vhost);
+        let answer = self
+            .management(Method::GET, &path, &Value::Null)
+            .await
+            .expect(200)
+            .json();
+        let queues = answer.as_array().expect("a list of queues").iter();
+        let mut names: Vec<String> = queues
+            .filter_map(|queue| queue["name"].as_str().map(str::to_owned))
+            .collect();
+        names.sort();
+        names
+    }
+
+    async fn management(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let (user, password) = (
+            self.management_url.username(),
+            self.management_url.password().unwrap_or_default(),
+        );
+        let authorization = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        let host = self.management_url.host_str().expect("a server's URL has a host");
+        let port = self
+            .management_url
+            .port()
+            .expect("the test servers' URLs have ports");
+        let url = format!("http://{host}:{port}{path}");
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let answer = self.http.send(method, &url, &headers, body).await;
+        answer.unwrap_or_else(|error| panic!("the broker's management API failed: {error}"))
+    }
+
+    pub(super) async fn remove(&self) {
+        match &self.home {
+            Home::Shared => {
+                let path = format!("/api/vhosts/{}", self.vhost);
+                // The pool's connections belong to the test's runtime; this one may be another.
+                let fresh = Self {
+                    amqp_url: self.amqp_url.clone(),
+                    management_url: self.management_url.clone(),
+                    vhost: self.vhost.clone(),
+                    home: Home::Shared,
+                    http: HttpClient::new(),
+                };
+                fresh
+                    .management(Method::DELETE, &path, &Value::Null)
+                    .await
+                    .expect(204);
+            }
+            Home::Private { directory, .. } => {
+                self.kill().await;
+                // Its name server, too.
+                self.stop().await;
+                let _ = std::fs::remove_dir_all(directory);
+            }
+        }
+    }
+}

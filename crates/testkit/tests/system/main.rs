@@ -1,0 +1,54 @@
+//! The whole system through its front doors: real binaries, real PostgreSQL, real RabbitMQ, real sockets.
+//!
+//! A test's name is a fact; the numbers in it are the rows of the products' pages that it proves.
+
+mod addresses;
+mod arrival;
+mod encrypted;
+mod endpoints;
+mod faults;
+mod health;
+mod isolation;
+mod operations;
+mod published;
+mod publishing;
+mod retries;
+mod secrets;
+mod transport;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A field that is text.
+#[track_caller]
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("{field} should be text in {value:#}"))
+}
+
+/// A field that is a time.
+#[track_caller]
+fn time(value: &Value, field: &str) -> Timestamp {
+    text(value, field)
+        .parse()
+        .unwrap_or_else(|error| panic!("{field} should be a time in {value:#}: {error}"))
+}
+
+/// The attempts of a delivery.
+#[track_caller]
+fn attempts(delivery: &Value) -> &Vec<Value> {
+    delivery["attempts"]
+        .as_array()
+        .unwrap_or_else(|| panic!("there should be attempts in {delivery:#}"))
+}
+
+/// The statuses and error codes of a delivery's attempts, in order: `500`, `timeout`, …
+#[track_caller]
+fn ends(delivery: &Value) -> Vec<String> {
+    let end = |attempt: &Value| match attempt["responseStatus"].as_u64() {
+        Some(status) => status.to_string(),
+        None => text(&attempt["error"], "code").to_owned(),
+    };
+    attempts(delivery).iter().map(end).collect()
+}

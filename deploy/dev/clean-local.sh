@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Stops everything of this checkout, the tests' servers too, and removes .local with all data.
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")
+stack=$(readlink -f "$here/../..")/.local
+
+[[ -d $stack ]] || exit 0
+"$here/down.sh"
+"$here/test-stack.sh" down
+# Not only rm: root's database may live elsewhere (see database.sh).
+"$here/database.sh" wipe "$stack/database"
+rm -rf "$stack"
