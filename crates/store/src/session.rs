@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Client, Object};
 use tokio_postgres::Row;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 
 use crate::error::is_stale_plan;
@@ -157,7 +158,7 @@ impl Session {
             ))),
             Ok(Err(error)) => {
                 self.unanswered.fetch_sub(1, Ordering::Relaxed);
-                if error.code().is_none_or(is_stale_plan) {
+                if ends_connection(&error) {
                     self.broken.store(true, Ordering::Relaxed);
                 }
                 Err(error.into())
@@ -165,6 +166,16 @@ impl Session {
             Ok(Ok(_)) => unreachable!("returned above"),
         }
     }
+}
+
+/// Whether nobody is to use the connection again: it was lost, PostgreSQL ends it (its task may not have seen that
+/// yet), or its prepared statements no longer fit the schema.
+fn ends_connection(error: &tokio_postgres::Error) -> bool {
+    let Some(refusal) = error.as_db_error() else {
+        return true;
+    };
+    is_stale_plan(refusal.code())
+        || matches!(refusal.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
 }
 
 impl Drop for Session {

@@ -347,13 +347,21 @@ async fn a_flood_of_addresses_is_cut() {
     assert_eq!(found.len(), ADDRESSES_MAX);
 }
 
+/// A port that is free for UDP is often in use for TCP, on a machine where other tests connect.
+async fn same_port_for_both() -> (UdpSocket, TcpListener, SocketAddr) {
+    for _ in 0..100 {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let addr = tcp.local_addr().expect("it is bound");
+        if let Ok(udp) = UdpSocket::bind(addr).await {
+            return (udp, tcp, addr);
+        }
+    }
+    panic!("none of 100 ports was free for both");
+}
+
 #[tokio::test]
 async fn an_answer_too_long_for_udp_is_fetched_over_tcp() {
-    let udp = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
-    let addr = udp.local_addr().expect("it is bound");
-    let tcp = TcpListener::bind(addr)
-        .await
-        .expect("the same port is free for TCP");
+    let (udp, tcp, addr) = same_port_for_both().await;
     let over_udp = tokio::spawn(async move {
         let mut packet = [0; 4096];
         loop {
