@@ -16,6 +16,7 @@ pub mod lane;
 pub mod outcome;
 pub mod permission;
 pub mod profile;
+pub mod resource;
 pub mod retry;
 pub mod secret;
 pub mod signing;
@@ -30,6 +31,7 @@ pub use lane::Lane;
 pub use outcome::{Answer, AttemptOutcome, StatusCode, Unreachable, Verdict};
 pub use permission::{Principal, Role, Scope, Scopes};
 pub use profile::Profile;
+pub use resource::ResourceUrls;
 pub use retry::{Next, RetrySchedule};
 pub use secret::{KeyDerivation, SecretVersion, SigningSecret};
 

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::Timestamp;
@@ -12,6 +14,20 @@ use crate::Timestamp;
 pub const ROTATION_OVERLAP: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 /// The furthest ahead that a prepared secret may take over, in seconds: 30 days.
 pub const ACTIVATE_IN_SECONDS_MAX: u32 = 30 * 24 * 60 * 60;
+
+/// What secrets begin with; not part of the key where a secret is base64.
+const PREFIX: &str = "whsec_";
+/// The longest secret that a customer may supply, in bytes.
+pub const SUPPLIED_BYTES_MAX: usize = 512;
+/// A supplied key of fewer bytes is weak: Standard Webhooks asks for 24 to 64.
+const SUPPLIED_KEY_BYTES_GOOD: usize = 24;
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// A signing secret as its customer holds it. Never shown by `Debug`, wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -29,7 +45,47 @@ impl SigningSecret {
         Self(text)
     }
 
-    /// A secret that was stored, or that a customer chose.
+    /// A fresh secret as Standard Webhooks has it: `whsec_` and the base64 of 32 random bytes.
+    pub fn generate_base64(random: [u8; 32]) -> Self {
+        Self(format!("{PREFIX}{}", STANDARD.encode(random)))
+    }
+
+    /// A secret that a customer chose for svix's library (S2-07, G2). Weak ones are accepted: see
+    /// [`SigningSecret::weaknesses`].
+    ///
+    /// # Errors
+    /// [`UnusableSecret`] where nobody could verify what it signs.
+    pub fn supplied(text: String) -> Result<Self, UnusableSecret> {
+        if text.len() > SUPPLIED_BYTES_MAX {
+            return Err(UnusableSecret::TooLong);
+        }
+        let secret = Self(text);
+        match KeyDerivation::Base64.key(&secret) {
+            Err(UndecodableSecret) => Err(UnusableSecret::Undecodable),
+            Ok(key) if key.is_empty() => Err(UnusableSecret::Empty),
+            Ok(_) => Ok(secret),
+        }
+    }
+
+    /// What its owner should know of a supplied secret, in sentences; empty for a good one.
+    pub fn weaknesses(&self) -> Vec<String> {
+        let mut weaknesses = vec![];
+        let bytes = KeyDerivation::Base64.key(self).map_or(0, |key| key.len());
+        if bytes < SUPPLIED_KEY_BYTES_GOOD {
+            weaknesses.push(format!(
+                "the secret is base64 of {bytes} bytes, which can be guessed: use `{PREFIX}` and the base64 of 32 random bytes"
+            ));
+        }
+        if STANDARD.decode(without_prefix(&self.0)).is_err() {
+            weaknesses.push(
+                "the secret is not padded base64: svix's JavaScript library reads it, libraries of other languages may not"
+                    .to_owned(),
+            );
+        }
+        weaknesses
+    }
+
+    /// A secret that was stored.
     pub fn from_text(text: String) -> Self {
         Self(text)
     }
@@ -51,7 +107,7 @@ impl fmt::Debug for SigningSecret {
 pub enum KeyDerivation {
     /// The whole text, `whsec_` included, as UTF-8 bytes (S0-21).
     Literal,
-    /// `whsec_` stripped, the rest decoded as base64.
+    /// `whsec_` stripped, the rest decoded as base64, as leniently as svix's JavaScript library does (G2).
     Base64,
 }
 
@@ -59,6 +115,24 @@ pub enum KeyDerivation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the secret is not base64")]
 pub struct UndecodableSecret;
+
+/// Why a supplied secret is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableSecret {
+    /// Longer than [`SUPPLIED_BYTES_MAX`].
+    #[error("has more than {SUPPLIED_BYTES_MAX} bytes: use `{PREFIX}` and the base64 of 32 random bytes")]
+    TooLong,
+    /// svix's library throws at it.
+    #[error(
+        "is not base64, so that no svix library could verify what it signs: use `{PREFIX}` and the base64 of 32 random bytes"
+    )]
+    Undecodable,
+    /// Its key has no bytes.
+    #[error(
+        "is empty: leave it out for unsigned deliveries, or use `{PREFIX}` and the base64 of 32 random bytes"
+    )]
+    Empty,
+}
 
 impl KeyDerivation {
     /// The derivation as the database writes it.
@@ -83,14 +157,38 @@ impl KeyDerivation {
     pub fn key(self, secret: &SigningSecret) -> Result<Vec<u8>, UndecodableSecret> {
         match self {
             Self::Literal => Ok(secret.expose().as_bytes().to_vec()),
-            Self::Base64 => {
-                let text = secret.expose();
-                STANDARD
-                    .decode(text.strip_prefix("whsec_").unwrap_or(text))
-                    .map_err(|_| UndecodableSecret)
-            }
+            Self::Base64 => decode_leniently(without_prefix(secret.expose())).ok_or(UndecodableSecret),
         }
     }
+}
+
+fn without_prefix(text: &str) -> &str {
+    text.strip_prefix(PREFIX).unwrap_or(text)
+}
+
+/// Base64 as `@stablelib/base64` reads it, which npm `svix` and `standardwebhooks` use: at least four characters, at
+/// most two `=` at the end whether or not they are due, trailing bits ignored, and a lone last character not even
+/// looked at. `None` where that library throws.
+fn decode_leniently(text: &str) -> Option<Vec<u8>> {
+    // Its characters are UTF-16 units.
+    let mut units: Vec<u16> = text.encode_utf16().collect();
+    if units.is_empty() {
+        return Some(vec![]);
+    }
+    let padding = units
+        .iter()
+        .rev()
+        .take_while(|unit| **unit == u16::from(b'='))
+        .count();
+    if units.len() < 4 || padding > 2 {
+        return None;
+    }
+    units.truncate(units.len() - padding);
+    if units.len() % 4 == 1 {
+        units.pop();
+    }
+    let alphabet: String = String::from_utf16(&units).ok()?;
+    LENIENT.decode(alphabet).ok()
 }
 
 /// One of an endpoint's secrets and the time in which it signs.
@@ -128,6 +226,56 @@ mod tests {
             KeyDerivation::Base64.key(&SigningSecret::from_text("a-b".to_owned())),
             Err(UndecodableSecret)
         );
+    }
+
+    /// What npm `svix` 1.99 made of each: the key in hex, or that it threw.
+    #[test]
+    fn g2_a_supplied_secret_is_read_as_the_svix_library_reads_it() {
+        use std::fmt::Write as _;
+        for (text, key) in [
+            ("secret", Some("b1e72b7a")),
+            ("your-webhook-secret", None),
+            ("abc", None),
+            ("abcd*", Some("69b71d")),
+            ("abcd", Some("69b71d")),
+            ("a===", None),
+            ("ab==", Some("69")),
+            ("abcde", Some("69b71d")),
+            ("abcdé", Some("69b71d")),
+            ("é", None),
+            ("ab=c", None),
+            ("abcdef", Some("69b71d79")),
+            ("abcdefg", Some("69b71d79f8")),
+            ("abc d", None),
+            ("=abc", None),
+            ("whsec_abcd=", Some("69b71d")),
+            ("abcd==", Some("69b71d")),
+            ("abcde=", Some("69b71d")),
+            ("😀abc", None),
+        ] {
+            let decoded = KeyDerivation::Base64.key(&SigningSecret::from_text(text.to_owned()));
+            let hex = decoded.ok().map(|key| {
+                key.iter().fold(String::new(), |mut hex, byte| {
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                })
+            });
+            assert_eq!(hex.as_deref(), key, "{text}");
+        }
+    }
+
+    #[test]
+    fn g2_a_supplied_secret_that_nobody_could_use_is_refused_and_a_weak_one_is_told_of() {
+        let supplied = |text: &str| SigningSecret::supplied(text.to_owned());
+        for text in ["", "whsec_"] {
+            assert_eq!(supplied(text), Err(UnusableSecret::Empty), "{text}");
+        }
+        assert_eq!(supplied("your-webhook-secret"), Err(UnusableSecret::Undecodable));
+        assert_eq!(supplied(&"a".repeat(513)), Err(UnusableSecret::TooLong));
+        let weaknesses = |secret: &SigningSecret| secret.weaknesses().len();
+        assert_eq!(supplied("secret").as_ref().map(weaknesses), Ok(2));
+        assert_eq!(supplied("c2VjcmV0").as_ref().map(weaknesses), Ok(1));
+        assert_eq!(weaknesses(&SigningSecret::generate_base64([9; 32])), 0);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -72,11 +74,33 @@ impl Signer {
         Some(value)
     }
 
+    /// The value of `svix-signature` and `webhook-signature`: `v1,<base64>` over `<id>.<unix seconds>.<body>` for
+    /// each key that signs now, the newest first, separated by spaces (S2-13, S4-22): verifiers take any that fits.
+    pub fn standard(&self, id: &str, now: Timestamp, body: &[u8]) -> Option<String> {
+        let mut value = String::new();
+        for key in self.active(now) {
+            let mut mac = key.hmac.clone();
+            mac.update(format!("{id}.{}.", now.as_second()).as_bytes());
+            mac.update(body);
+            if !value.is_empty() {
+                value.push(' ');
+            }
+            value.push_str("v1,");
+            STANDARD.encode_string(mac.finalize().into_bytes(), &mut value);
+        }
+        (!value.is_empty()).then_some(value)
+    }
+
     fn newest(&self, now: Timestamp) -> Option<&Key> {
+        self.active(now).next()
+    }
+
+    /// The newest first.
+    fn active(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
         self.keys
             .iter()
             .rev()
-            .find(|key| key.activates_at <= now && key.expires_at.is_none_or(|until| now < until))
+            .filter(move |key| key.activates_at <= now && key.expires_at.is_none_or(|until| now < until))
     }
 }
 
@@ -122,4 +146,49 @@ mod tests {
         assert_eq!(sign(&versions[..1], 100), None, "expired");
         assert_eq!(sign(&[], 1), None);
     }
+
+    /// Standard Webhooks' own example; the second value is what npm `svix` 1.99 computes for Buildr's sample secret.
+    #[test]
+    fn s2_13_s4_22_standard_signatures_are_those_of_the_libraries() {
+        let signed = |secrets: &[&str], id: &str, at: i64, body: &[u8]| {
+            let versions: Vec<_> = secrets
+                .iter()
+                .zip(0..)
+                .map(|(text, since)| SecretVersion {
+                    derivation: KeyDerivation::Base64,
+                    ..version(text, since, None)
+                })
+                .collect();
+            let now = Timestamp::from_second(at).expect("in range");
+            Signer::new(&versions).expect("decodable").standard(id, now, body)
+        };
+        let example = signed(
+            &["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            example.as_deref(),
+            Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        );
+        let weak = signed(&["secret"], "evt_1", 1_777_138_921, br#"{"id":2279}"#);
+        assert_eq!(weak.as_deref(), Some(SVIX));
+        let both = signed(
+            &["secret", "whsec_bmV3"],
+            "evt_1",
+            1_777_138_921,
+            br#"{"id":2279}"#,
+        );
+        let both = both.expect("signed");
+        let values: Vec<&str> = both.split(' ').collect();
+        assert_eq!(
+            (values.len(), values[1]),
+            (2, SVIX),
+            "during an overlap both sign, the newest first"
+        );
+        assert_eq!(signed(&[], "evt_1", 1, b""), None);
+    }
+
+    const SVIX: &str = "v1,qFd6qS0z7KNGYtP1U5LgdwCq6oxC6HYN/PUf8LhMvzY=";
 }

@@ -54,34 +54,22 @@ pub(super) fn headers(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::event;
     use super::*;
-    use crate::{EventId, JsonText, KeyDerivation, SecretVersion, SigningSecret, TenantId};
-    use uuid::Uuid;
-
-    fn event(data: &str, previous: Option<&str>) -> Event {
-        Event {
-            id: EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
-            tenant: TenantId(17),
-            event_type: "bid.accepted".parse().expect("a name"),
-            data: JsonText::from_valid(data),
-            previous_attributes: previous.map(JsonText::from_valid),
-            occurred_at: "2026-04-25T17:42:01.8125Z".parse().expect("a time"),
-            endpoints_version: 1,
-        }
-    }
+    use crate::{KeyDerivation, SecretVersion, SigningSecret};
 
     #[test]
     fn s1_02_s1_05_s1_06_the_envelope() {
         let text = |event: &Event| String::from_utf8(body(event).to_vec()).expect("UTF-8");
         assert_eq!(
-            text(&event(r#"{"id":22,"status":"accepted"}"#, None)),
+            text(&event("bid.accepted", r#"{"id":22,"status":"accepted"}"#, None)),
             concat!(
                 r#"{"id":"evt_01900000000070008000000000000001","type":"bid.accepted","#,
                 r#""created_at":"2026-04-25T17:42:01.812Z","tenant_id":17,"data":{"id":22,"status":"accepted"}}"#
             )
         );
         assert!(
-            text(&event("{}", Some(r#"{"status":"active"}"#)))
+            text(&event("bid.accepted", "{}", Some(r#"{"status":"active"}"#)))
                 .ends_with(r#""data":{},"previous_attributes":{"status":"active"}}"#)
         );
     }
@@ -89,7 +77,7 @@ mod tests {
     #[test]
     fn s1_22_data_passes_through_byte_for_byte() {
         let data = r#"{ "n":1e400,"b":1,"a":2, "a":3,"u":"\u00e9\ud800","s":"\/" }"#;
-        let body = body(&event(data, None));
+        let body = body(&event("bid.accepted", data, None));
         assert!(String::from_utf8_lossy(&body).contains(data));
     }
 
@@ -102,7 +90,7 @@ mod tests {
             expires_at: None,
         }];
         let signer = Signer::new(&versions).expect("decodable");
-        let event = event("{}", None);
+        let event = event("bid.accepted", "{}", None);
         let delivery = DeliveryId::derive(event.id, crate::EndpointId(1));
         let headers = headers(&event, delivery, &signer, &body(&event), event.occurred_at);
         let names: Vec<_> = headers.iter().map(|(name, _)| *name).collect();
