@@ -10,6 +10,7 @@ use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 use plumbline_runtime::config::{
     BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, listen_address, positive_duration,
+    public_url,
 };
 
 /// The longest retention, in days.
@@ -112,23 +113,6 @@ pub struct Config {
     /// Threads that serve connections, 1 to 512; empty is one for each core
     #[arg(long, env = "PLUMBLINE_WORKERS", value_name = "COUNT", value_parser = workers)]
     pub workers: Option<usize>,
-}
-
-fn public_url(text: &str) -> Result<String, String> {
-    let remedy =
-        || "write the scheme and host that customers use, such as https://hooks.example.com".to_owned();
-    let url = url::Url::parse(text.trim()).map_err(|_| remedy())?;
-    let plain = matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if plain {
-        Ok(url.as_str().trim_end_matches('/').to_owned())
-    } else {
-        Err(remedy())
-    }
 }
 
 fn network(text: &str) -> Result<IpNet, String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use plumbline_domain::AddressPolicy;
+use plumbline_domain::{AddressPolicy, ResourceUrls};
 use plumbline_engine::assembly::{BrokerSettings, DatabaseSettings, Depths, SettingError};
 use plumbline_engine::relay::RelayConfig;
 use plumbline_engine::{Engine, EngineConfig, story};
@@ -234,6 +234,7 @@ impl Server {
 
 fn engine_config(config: &Config) -> EngineConfig {
     EngineConfig {
+        resource_urls: ResourceUrls::below(config.public_url.as_deref()),
         address_policy: AddressPolicy {
             allow_networks: config.allow_networks.clone(),
             allow_http: config.allow_http,

@@ -10,6 +10,7 @@ use plumbline_domain::RetrySchedule;
 use plumbline_domain::retry::Delays;
 use plumbline_runtime::config::{
     BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, listen_address, positive_duration,
+    public_url,
 };
 
 /// Plumbline's dispatcher: fans events out to endpoints, signs and POSTs, records each attempt, and retries through
@@ -76,6 +77,11 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub allowed_ports: Vec<u16>,
+
+    /// Where customers reach the API, such as https://hooks.example.com: thin events point to resources below it
+    /// unless their tenant has a template of its own.
+    #[arg(long, env = "PLUMBLINE_PUBLIC_URL", value_parser = public_url)]
+    pub public_url: Option<String>,
 
     /// Queues that each lane of events is spread over; the same in every process.
     #[arg(long, env = "PLUMBLINE_EVENT_SHARDS", default_value = "1")]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plumbline_domain::signing::Signer;
-use plumbline_domain::{Endpoint, EndpointId, EventType, TenantId};
+use plumbline_domain::{Endpoint, EndpointId, EventType, ResourceUrls, TenantId};
 use plumbline_store::endpoints::{self, EndpointWithSecrets, TenantEndpoints};
 use plumbline_store::secrets::Vault;
 use plumbline_store::{Store, StoreError, tenants};
@@ -31,11 +31,13 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Its keys; `None` when no master key of ours opens its secrets, and then nothing can be sent to it.
     pub signer: Option<Signer>,
+    /// Where its tenant's resources live.
+    pub urls: ResourceUrls,
 }
 
 impl Target {
-    /// Open an endpoint's secrets.
-    pub fn open(vault: &Vault, found: EndpointWithSecrets) -> Self {
+    /// Open an endpoint's secrets. Resources live at `urls` unless the tenant says otherwise.
+    pub fn open(vault: &Vault, urls: &ResourceUrls, found: EndpointWithSecrets) -> Self {
         let opened = found.open_secrets(vault);
         let endpoint = found.endpoint;
         let signer = match opened {
@@ -45,7 +47,12 @@ impl Target {
                 None
             }
         };
-        Self { endpoint, signer }
+        let urls = found.resource_urls.unwrap_or_else(|| urls.clone());
+        Self {
+            endpoint,
+            signer,
+            urls,
+        }
     }
 }
 
@@ -92,17 +99,20 @@ pub struct Endpoints {
 struct Inner {
     store: Store,
     vault: Vault,
+    /// Where resources live unless their tenant says otherwise.
+    urls: ResourceUrls,
     entries: Mutex<HashMap<TenantId, Entry>>,
     /// One load at a time for each tenant.
     loading: Mutex<HashMap<TenantId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Endpoints {
-    /// An empty cache.
-    pub fn new(store: Store, vault: Vault) -> Self {
+    /// An empty cache. Resources live at `urls` unless their tenant says otherwise.
+    pub fn new(store: Store, vault: Vault, urls: ResourceUrls) -> Self {
         let inner = Inner {
             store,
             vault,
+            urls,
             entries: Mutex::default(),
             loading: Mutex::default(),
         };
@@ -159,7 +169,7 @@ impl Endpoints {
         let mut targets: Vec<_> = found
             .endpoints
             .into_iter()
-            .map(|endpoint| Arc::new(Target::open(&self.inner.vault, endpoint)))
+            .map(|endpoint| Arc::new(Target::open(&self.inner.vault, &self.inner.urls, endpoint)))
             .collect();
         targets.sort_by_key(|target| target.endpoint.id);
         EndpointSet {
@@ -170,7 +180,7 @@ impl Endpoints {
 
     /// Open one endpoint that was loaded beside the cache.
     pub fn open_one(&self, found: EndpointWithSecrets) -> Target {
-        Target::open(&self.inner.vault, found)
+        Target::open(&self.inner.vault, &self.inner.urls, found)
     }
 
     /// Keep the sets in use current until `shutdown`, so that no event has to wait for a query.

@@ -103,7 +103,7 @@ impl FanOut {
             rendered: vec![],
         };
         let mut dues = due.into_iter().zip(parts).map(|((delivery, target), part)| {
-            let body = bodies.of(target.endpoint.profile);
+            let body = bodies.of(&target);
             let due = Due {
                 event: event.clone(),
                 body,
@@ -205,11 +205,13 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn of(&mut self, profile: Profile) -> bytes::Bytes {
+    /// The targets are all of one tenant.
+    fn of(&mut self, target: &Target) -> bytes::Bytes {
+        let profile = target.endpoint.profile;
         if let Some((_, body)) = self.rendered.iter().find(|(known, _)| *known == profile) {
             return body.clone();
         }
-        let body = profile.body(&self.event);
+        let body = profile.body(&self.event, &target.urls);
         self.rendered.push((profile, body.clone()));
         body
     }

@@ -24,8 +24,8 @@ use plumbline_broker::{
     AmqpUrl, BrokerConfig, BrokerState, ConsumerGroup, ConsumerSpec, Depths, Inbox, Incoming, Publisher,
     Topology, WorkQueue,
 };
-use plumbline_domain::AddressPolicy;
 use plumbline_domain::lane::Lane;
+use plumbline_domain::{AddressPolicy, ResourceUrls};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness, ReadyFlag};
 use plumbline_runtime::dns::{LookupError, Resolver};
 use plumbline_runtime::shutdown::Shutdown;
@@ -136,7 +136,8 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         TransportConfig::new(policy, config.attempt_timeout),
         Arc::new(names),
     );
-    let endpoints = Endpoints::new(store.clone(), vault);
+    let urls = ResourceUrls::below(config.public_url.as_deref());
+    let endpoints = Endpoints::new(store.clone(), vault, urls);
     let attempts = Arc::new(Attempts::new(
         transport.clone(),
         endpoints.clone(),

@@ -147,7 +147,7 @@ impl Retries {
         }
         let target = Arc::new(self.endpoints.open_one(endpoint));
         let due = Due {
-            body: target.endpoint.profile.body(&event),
+            body: target.endpoint.profile.body(&event, &target.urls),
             event: Arc::new(event),
             target,
             delivery: delivery.id,

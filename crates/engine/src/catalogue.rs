@@ -1,6 +1,6 @@
 //! The event catalogue: the products' types, and each tenant's own.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,32 @@ const TYPES_FRESH: Duration = Duration::from_secs(60);
 const TENANTS_MAX: u64 = 10_000;
 
 /// The types that each tenant may publish and subscribe to. Types are never taken away, so a hit is always right.
-pub(crate) struct Cache(moka::future::Cache<TenantId, Arc<HashSet<EventType>>>);
+pub(crate) struct Cache(moka::future::Cache<TenantId, Arc<KnownTypes>>);
+
+/// What a tenant may publish and subscribe to.
+#[derive(Debug, Default)]
+pub(crate) struct KnownTypes(HashMap<EventType, Owners>);
+
+/// Whose type it is.
+#[derive(Debug, Default)]
+struct Owners {
+    own: bool,
+    profiles: Vec<Profile>,
+}
+
+impl KnownTypes {
+    /// Whether the tenant may publish it: every product's types and its own.
+    pub(crate) fn contains(&self, event_type: &EventType) -> bool {
+        self.0.contains_key(event_type)
+    }
+
+    /// Whether an endpoint may subscribe to it: the types of its products and the tenant's own.
+    pub(crate) fn is_offered(&self, event_type: &EventType, products: &[Profile]) -> bool {
+        self.0.get(event_type).is_some_and(|owners| {
+            owners.own || owners.profiles.iter().any(|profile| products.contains(profile))
+        })
+    }
+}
 
 impl Default for Cache {
     fn default() -> Self {
@@ -66,7 +91,7 @@ impl Engine {
         &self,
         tenant: TenantId,
         wanted: impl Iterator<Item = &EventType>,
-    ) -> Result<Arc<HashSet<EventType>>, Error> {
+    ) -> Result<Arc<KnownTypes>, Error> {
         let cache = &self.inner.catalogue.0;
         if let Some(known) = cache.get(&tenant).await {
             let mut wanted = wanted;
@@ -74,8 +99,15 @@ impl Engine {
                 return Ok(known);
             }
         }
-        let names = event_types::names(&self.store().session().await?, tenant).await?;
-        let known = Arc::new(names.into_iter().collect::<HashSet<_>>());
+        let mut known = KnownTypes::default();
+        for (name, profile) in event_types::names(&self.store().session().await?, tenant).await? {
+            let owners = known.0.entry(name).or_default();
+            match profile {
+                Some(profile) => owners.profiles.push(profile),
+                None => owners.own = true,
+            }
+        }
+        let known = Arc::new(known);
         cache.insert(tenant, known.clone()).await;
         Ok(known)
     }

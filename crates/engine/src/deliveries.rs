@@ -1,8 +1,9 @@
 //! The delivery log, replay and recovery.
 
+use bytes::Bytes;
 use plumbline_broker::wire::RetryMessage;
-use plumbline_domain::{Delivery, DeliveryId, EndpointId, Event, TenantId, Timestamp};
-use plumbline_store::{deliveries, endpoints, events};
+use plumbline_domain::{Delivery, DeliveryId, EndpointId, ResourceUrls, TenantId, Timestamp};
+use plumbline_store::{deliveries, endpoints, events, tenants};
 
 pub use plumbline_store::deliveries::{Attempt, DeliveryFilter};
 
@@ -16,10 +17,8 @@ pub const RECOVER_MAX: usize = 50_000;
 pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: Delivery,
-    /// Its event; `None` once its day has been dropped by retention.
-    pub event: Option<Event>,
-    /// The profile that its body is rendered by; `None` for an endpoint that no longer exists.
-    pub endpoint_profile: Option<plumbline_domain::Profile>,
+    /// The body of its requests; `None` once the event's day has been dropped by retention.
+    pub body: Option<Bytes>,
     /// Its attempts, in order.
     pub attempts: Vec<Attempt>,
 }
@@ -53,11 +52,19 @@ impl Engine {
             .ok_or(Error::NotFound("delivery"))?;
         let event = events::get(&session, tenant, delivery.event).await?;
         let attempts = deliveries::attempts(&session, tenant, delivery.id).await?;
-        let endpoint_profile = endpoints::profile(&session, tenant, delivery.endpoint).await?;
+        let profile = endpoints::profile(&session, tenant, delivery.endpoint).await?;
+        let body = match event.zip(profile) {
+            Some((event, profile)) => {
+                let tenant = tenants::get(&session, tenant).await?;
+                let own = tenant.and_then(|tenant| tenant.resource_url_template);
+                let urls = own.map(ResourceUrls::new);
+                Some(profile.body(&event, urls.as_ref().unwrap_or(&self.config().resource_urls)))
+            }
+            None => None,
+        };
         Ok(DeliveryDetail {
             delivery,
-            event,
-            endpoint_profile,
+            body,
             attempts,
         })
     }

@@ -12,6 +12,7 @@ use plumbline_domain::{
     JsonText, Profile, SigningSecret, Subscription, TenantId, Timestamp,
 };
 use plumbline_store::{deliveries, endpoints, events, secrets, tenants};
+use uuid::Uuid;
 
 use crate::{Engine, Error, FieldError, Unit};
 
@@ -29,6 +30,17 @@ pub enum SubscribeTo {
     Types(Vec<String>),
 }
 
+/// What signs an endpoint's deliveries.
+#[derive(Debug, Clone)]
+pub enum WantedSecret {
+    /// A fresh secret of the profile's form.
+    Generated,
+    /// What the customer chose (S2-07).
+    Supplied(SigningSecret),
+    /// Nothing (S2-08).
+    None,
+}
+
 /// An endpoint to register.
 #[derive(Debug, Clone)]
 pub struct NewEndpoint {
@@ -40,10 +52,12 @@ pub struct NewEndpoint {
     pub subscribe: SubscribeTo,
     /// What the customer wrote about it.
     pub description: Option<String>,
-    /// Requests per minute; `None` is unlimited.
+    /// Requests per minute; `None` is the profile's default.
     pub rate_limit: Option<i64>,
     /// Extra request headers.
     pub headers: Vec<(String, String)>,
+    /// What signs its deliveries.
+    pub secret: WantedSecret,
 }
 
 /// What to change; `None` stays as it is.
@@ -73,6 +87,7 @@ pub struct CheckedEndpoint {
     description: Option<String>,
     rate_limit: Option<NonZeroU32>,
     headers: Vec<(String, String)>,
+    secret: Option<SigningSecret>,
 }
 
 /// Changes whose fields are in order; checked before a transaction begins, like [`CheckedEndpoint`].
@@ -108,17 +123,33 @@ impl Engine {
             .ok_or(Error::NotFound("endpoint"))
     }
 
-    /// A page of the tenant's endpoints of all profiles, newest first, older than `before`.
+    /// One endpoint of a profile by its UUID.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Unavailable`].
+    pub async fn endpoint_by_uid(
+        &self,
+        tenant: TenantId,
+        profile: Profile,
+        uid: Uuid,
+    ) -> Result<Endpoint, Error> {
+        endpoints::by_uid(&self.store().session().await?, tenant, profile, uid)
+            .await?
+            .ok_or(Error::NotFound("endpoint"))
+    }
+
+    /// A page of the tenant's endpoints, newest first, older than `before`; of one profile, if given.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn endpoints(
         &self,
         tenant: TenantId,
+        profile: Option<Profile>,
         before: Option<EndpointId>,
         limit: usize,
     ) -> Result<Vec<Endpoint>, Error> {
-        Ok(endpoints::list(&self.store().session().await?, tenant, before, limit).await?)
+        Ok(endpoints::list(&self.store().session().await?, tenant, profile, before, limit).await?)
     }
 
     /// Wait until no dispatcher acts on endpoints as they were before a commit that has just happened: after this,
@@ -135,11 +166,16 @@ impl Engine {
         let mut faults = vec![];
         let url = self.url_field(&mut faults, &new.url).await;
         let subscription = self
-            .subscription_field(&mut faults, tenant, &new.subscribe)
+            .subscription_field(&mut faults, tenant, &[new.profile], &new.subscribe)
             .await?;
         description_field(&mut faults, new.description.as_deref());
-        let rate_limit = rate_limit_field(&mut faults, new.rate_limit);
+        let rate_limit = rate_limit_field(&mut faults, new.rate_limit).or(new.profile.rate_limit_default());
         headers_field(&mut faults, &new.headers);
+        let secret = match new.secret {
+            WantedSecret::Generated => Some(new.profile.generate_secret(rand::random())),
+            WantedSecret::Supplied(secret) => Some(secret),
+            WantedSecret::None => None,
+        };
         let (Some(url), Some(subscription), true) = (url, subscription, faults.is_empty()) else {
             return Err(Error::Invalid(faults));
         };
@@ -156,16 +192,19 @@ impl Engine {
             description,
             rate_limit,
             headers,
+            secret,
         })
     }
 
-    /// Check changes of an endpoint; call it outside of a [`Unit`].
+    /// Check changes of an endpoint, whose types are named as `naming` does; call it outside of a [`Unit`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] names every faulty field; [`Error::Unavailable`].
+    /// [`Error::NotFound`]; [`Error::Invalid`] names every faulty field; [`Error::Unavailable`].
     pub async fn check_changes(
         &self,
         tenant: TenantId,
+        endpoint: EndpointId,
+        naming: Profile,
         changes: EndpointChanges,
     ) -> Result<CheckedChanges, Error> {
         let mut faults = vec![];
@@ -177,7 +216,10 @@ impl Engine {
             checked.url = self.url_field(&mut faults, text).await;
         }
         if let Some(wanted) = &changes.subscribe {
-            checked.subscription = self.subscription_field(&mut faults, tenant, wanted).await?;
+            let profile = self.endpoint(tenant, endpoint).await?.profile;
+            checked.subscription = self
+                .subscription_field(&mut faults, tenant, &[naming, profile], wanted)
+                .await?;
         }
         if let Some(description) = changes.description {
             description_field(&mut faults, description.as_deref());
@@ -225,10 +267,12 @@ impl Engine {
         }
     }
 
+    /// The names are spelled as the first of `products` does; the types of all of them are offered.
     async fn subscription_field(
         &self,
         faults: &mut Vec<FieldError>,
         tenant: TenantId,
+        products: &[Profile],
         wanted: &SubscribeTo,
     ) -> Result<Option<Subscription>, Error> {
         let SubscribeTo::Types(names) = wanted else {
@@ -249,10 +293,14 @@ impl Engine {
         }
         let mut types = std::collections::BTreeSet::new();
         let mut all_known = true;
-        let parsed: Vec<Option<EventType>> = names.iter().map(|name| name.parse().ok()).collect();
+        let canonical = |name: &str| match products.first() {
+            Some(naming) => naming.canonical(name).parse().ok(),
+            None => name.parse().ok(),
+        };
+        let parsed: Vec<Option<EventType>> = names.iter().map(|name| canonical(name)).collect();
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
-            match parsed.filter(|name| !name.is_reserved() && catalogue.contains(name)) {
+            match parsed.filter(|name| !name.is_reserved() && catalogue.is_offered(name, products)) {
                 Some(name) => {
                     types.insert(name);
                 }
@@ -307,14 +355,14 @@ fn headers_field(faults: &mut Vec<FieldError>, headers: &[(String, String)]) {
 }
 
 impl Unit {
-    /// Register an endpoint. The secret is returned here and never again.
+    /// Register an endpoint. The secret, if it has one, is returned here and never again.
     ///
     /// # Errors
     /// [`Error::Conflict`] when the tenant has as many endpoints as it may.
     pub async fn create_endpoint(
         &mut self,
         new: CheckedEndpoint,
-    ) -> Result<(Endpoint, SigningSecret), Error> {
+    ) -> Result<(Endpoint, Option<SigningSecret>), Error> {
         let engine = self.engine.clone();
         // Locks the tenant's row: two creations cannot both take the last place.
         let since_version = self.bump_version().await?;
@@ -338,20 +386,21 @@ impl Unit {
             },
         )
         .await?;
-        let secret = new.profile.generate_secret(rand::random());
-        let sealed = engine.inner.vault.seal(&secret, self.tenant, endpoint.id);
-        let derivation = new.profile.key_derivation();
-        secrets::insert(
-            &self.session,
-            self.tenant,
-            endpoint.id,
-            &sealed,
-            derivation,
-            Timestamp::UNIX_EPOCH,
-            None,
-        )
-        .await?;
-        Ok((endpoint, secret))
+        if let Some(secret) = &new.secret {
+            let sealed = engine.inner.vault.seal(secret, self.tenant, endpoint.id);
+            let derivation = new.profile.key_derivation();
+            secrets::insert(
+                &self.session,
+                self.tenant,
+                endpoint.id,
+                &sealed,
+                derivation,
+                Timestamp::UNIX_EPOCH,
+                None,
+            )
+            .await?;
+        }
+        Ok((endpoint, new.secret))
     }
 
     /// Change an endpoint. No change at all is no new version.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use plumbline_broker::Publisher;
-use plumbline_domain::AddressPolicy;
+use plumbline_domain::{AddressPolicy, ResourceUrls};
 use plumbline_store::Store;
 use plumbline_store::secrets::Vault;
 
@@ -30,6 +30,8 @@ pub use unit::{Begun, Idempotency, StoredResponse, Unit};
 /// What the operator decided.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
+    /// Where a tenant's resources live unless the tenant says otherwise.
+    pub resource_urls: ResourceUrls,
     /// Which URLs may be registered.
     pub address_policy: AddressPolicy,
     /// Endpoints that one tenant may have.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 
 pub use self::refusal::Refusal;
-pub use self::values::{dns_server, duration, listen_address, positive_duration};
+pub use self::values::{dns_server, duration, listen_address, positive_duration, public_url};
 use self::values::{log_filter, pool_size};
 
 /// Exit code of a process whose configuration is missing or wrong: `EX_USAGE` of sysexits.

@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 
 use plumbline_domain::{
-    DisabledReason, Endpoint, EndpointId, EndpointUrl, EventType, Profile, SecretVersion, Subscription,
-    TenantId,
+    DisabledReason, Endpoint, EndpointId, EndpointUrl, EventType, Profile, ResourceUrls, SecretVersion,
+    Subscription, TenantId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use crate::row::{Columns, int, rows_max, unmapped};
 use crate::secrets::{SealedSecret, Vault, VaultError, sealed_secret};
@@ -41,6 +42,8 @@ pub struct EndpointWithSecrets {
     pub endpoint: Endpoint,
     /// Its secrets in order of activation; the expired ones may be missing.
     pub secrets: Vec<SealedSecret>,
+    /// Where its tenant's resources live; `None` for the service's default.
+    pub resource_urls: Option<ResourceUrls>,
 }
 
 impl EndpointWithSecrets {
@@ -199,6 +202,29 @@ pub async fn get(
         .transpose()
 }
 
+/// One endpoint of a profile by its UUID, unless it is deleted: how the dialects that show one find it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn by_uid(
+    session: &Session,
+    tenant: TenantId,
+    profile: Profile,
+    uid: Uuid,
+) -> Result<Option<Endpoint>, StoreError> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM endpoints AS endpoint
+        WHERE tenant_id = $1 AND profile = $2 AND uid = $3 AND deleted_at IS NULL"
+    );
+    session
+        .query_first(sql, &[&tenant.0, &profile.as_str(), &uid])
+        .await?
+        .map(|row| endpoint(&row))
+        .transpose()
+}
+
 /// The profile of an endpoint, even of a deleted one: its deliveries are still shown as it spoke.
 ///
 /// # Errors
@@ -236,13 +262,14 @@ pub async fn lock(
         .transpose()
 }
 
-/// A page of a tenant's endpoints, newest first, older than `before`.
+/// A page of a tenant's endpoints, newest first, older than `before`; of one profile, if given.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn list(
     session: &Session,
     tenant: TenantId,
+    profile: Option<Profile>,
     before: Option<EndpointId>,
     limit: usize,
 ) -> Result<Vec<Endpoint>, StoreError> {
@@ -251,13 +278,21 @@ pub async fn list(
         "SELECT ",
         columns!(),
         " FROM endpoints AS endpoint
-        WHERE tenant_id = $1 AND deleted_at IS NULL AND id < $2
+        WHERE tenant_id = $1 AND deleted_at IS NULL AND id < $2 AND ($4::text IS NULL OR profile = $4)
         ORDER BY id DESC
         LIMIT $3"
     );
     let before = before.map_or(i64::MAX, |id| id.0);
     let rows = session
-        .query(sql, &[&tenant.0, &before, &rows_max(limit)])
+        .query(
+            sql,
+            &[
+                &tenant.0,
+                &before,
+                &rows_max(limit),
+                &profile.map(Profile::as_str),
+            ],
+        )
         .await?;
     rows.iter().map(endpoint).collect()
 }
@@ -356,7 +391,7 @@ pub async fn settle_deleted(
 /// [`StoreError`].
 pub async fn snapshot(session: &Session, tenants: &[TenantId]) -> Result<Vec<TenantEndpoints>, StoreError> {
     let sql = concat!(
-        "SELECT tenant.id AS snapshot_of, tenant.endpoints_version, ",
+        "SELECT tenant.id AS snapshot_of, tenant.endpoints_version, tenant.resource_url_template, ",
         columns!(),
         ", ",
         secret_columns!(),
@@ -397,13 +432,14 @@ pub async fn with_secrets(
     endpoints: &[(TenantId, EndpointId)],
 ) -> Result<Vec<EndpointWithSecrets>, StoreError> {
     let sql = concat!(
-        "SELECT ",
+        "SELECT tenant.resource_url_template, ",
         columns!(),
         ", ",
         secret_columns!(),
         " FROM unnest($1::bigint[], $2::bigint[]) AS wanted (tenant_id, id)
         JOIN endpoints AS endpoint
             ON endpoint.id = wanted.id AND endpoint.tenant_id = wanted.tenant_id AND endpoint.deleted_at IS NULL
+        JOIN tenants AS tenant ON tenant.id = endpoint.tenant_id
         LEFT JOIN endpoint_secrets AS secret
             ON secret.tenant_id = endpoint.tenant_id AND secret.endpoint_id = endpoint.id
             AND (secret.expires_at IS NULL OR secret.expires_at > now() - interval '1 minute')
@@ -427,6 +463,9 @@ fn gather(endpoints: &mut Vec<EndpointWithSecrets>, row: &Row) -> Result<(), Sto
         endpoints.push(EndpointWithSecrets {
             endpoint: endpoint(row)?,
             secrets: vec![],
+            resource_urls: row
+                .column::<Option<String>>("resource_url_template")?
+                .map(ResourceUrls::new),
         });
     }
     if let Some(last) = endpoints.last_mut()

@@ -71,36 +71,29 @@ fn record(row: &Row) -> Result<EventTypeRecord, StoreError> {
     })
 }
 
-/// Every type that a tenant may publish: those of every product, and its own.
+/// Every type that a tenant may publish, with the product that it belongs to; none for the tenant's own. A type of
+/// several products is there for each.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn names(session: &Session, tenant: TenantId) -> Result<Vec<EventType>, StoreError> {
-    let sql = "
-        SELECT name
-        FROM event_types
-        WHERE tenant_id = $1 OR tenant_id IS NULL
-        ORDER BY name COLLATE \"C\"";
-    let rows = session.query(sql, &[&tenant.0]).await?;
-    rows.iter().map(|row| row.event_type("name")).collect()
-}
-
-/// Those of `types` that a tenant may publish.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn known(
+pub async fn names(
     session: &Session,
     tenant: TenantId,
-    types: &[EventType],
-) -> Result<Vec<EventType>, StoreError> {
-    let asked: Vec<&str> = types.iter().map(EventType::as_str).collect();
+) -> Result<Vec<(EventType, Option<Profile>)>, StoreError> {
     let sql = "
-        SELECT DISTINCT name
+        SELECT name, profile
         FROM event_types
-        WHERE (tenant_id = $1 OR tenant_id IS NULL) AND name = ANY ($2)";
-    let rows = session.query(sql, &[&tenant.0, &asked]).await?;
-    rows.iter().map(|row| row.event_type("name")).collect()
+        WHERE tenant_id = $1 OR tenant_id IS NULL
+        ORDER BY name COLLATE \"C\", profile";
+    let rows = session.query(sql, &[&tenant.0]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                row.event_type("name")?,
+                row.named_or_null("profile", Profile::parse)?,
+            ))
+        })
+        .collect()
 }
 
 /// Add a type to a tenant's catalogue.

@@ -13,6 +13,27 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 const POOL_SIZE_MAX: usize = 1000;
 const DNS_PORT: u16 = 53;
 
+/// The address that customers know, such as `https://hooks.example.com`; a slash at its end is taken off.
+///
+/// # Errors
+/// The remedy, as a value parser for clap gives it.
+pub fn public_url(text: &str) -> Result<String, String> {
+    let remedy =
+        || "write the scheme and host that customers use, such as https://hooks.example.com".to_owned();
+    let url = url::Url::parse(text.trim()).map_err(|_| remedy())?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if plain {
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    } else {
+        Err(remedy())
+    }
+}
+
 /// A duration such as `250ms`, `30s`, `15m`, `1h` or `1h30m`: whole numbers, each with a unit, larger units
 /// first. At most 365 days; `0s` is allowed.
 ///

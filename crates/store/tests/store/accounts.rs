@@ -175,22 +175,27 @@ async fn the_catalogue_is_the_products_types_and_the_tenants_own() {
             [("pay_app.approved".to_owned(), false)]
         );
 
+        let names = event_types::names(&session, tenant).await.expect("read");
+        let of = |name: &str| -> Vec<Option<Profile>> {
+            let of = names.iter().filter(|(known, _)| *known == event_type(name));
+            of.map(|(_, profile)| *profile).collect()
+        };
+        assert_eq!(of("invoice.paid"), [None]);
+        assert_eq!(of("bid.created"), [Some(Profile::BuildWorkPro)]);
+        assert_eq!(of("order.filled"), [Some(Profile::Buildmarkets)]);
         assert_eq!(
-            event_types::names(&session, tenant).await.expect("read").len(),
-            11
+            of("contact.created"),
+            [Some(Profile::Buildr), Some(Profile::BuildWorkPro)]
         );
-        let asked = [
-            event_type("invoice.paid"),
-            event_type("bid.created"),
-            event_type("no.such"),
-        ];
-        let mut known = event_types::known(&session, tenant, &asked).await.expect("read");
-        known.sort();
-        assert_eq!(known, [event_type("bid.created"), event_type("invoice.paid")]);
-        assert_eq!(
-            event_types::known(&session, other, &asked).await.expect("read"),
-            [event_type("bid.created")]
-        );
+        assert_eq!(of("no.such"), []);
+        let neighbours = event_types::names(&session, other).await.expect("read");
+        assert_eq!(neighbours.len(), names.len() - 1);
+        for (profile, count) in [(Profile::Buildr, 8), (Profile::Buildmarkets, 13)] {
+            let types = event_types::list(&session, other, profile, None, 100)
+                .await
+                .expect("read");
+            assert_eq!(types.len(), count);
+        }
     })
     .await;
 }

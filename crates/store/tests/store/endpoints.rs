@@ -104,7 +104,9 @@ async fn nobody_sees_or_changes_a_neighbours_endpoint() {
             None
         );
         assert_eq!(
-            endpoints::list(&session, other, None, 10).await.expect("read"),
+            endpoints::list(&session, other, None, None, 10)
+                .await
+                .expect("read"),
             []
         );
         assert_eq!(endpoints::count(&session, other).await.expect("read"), 0);
@@ -141,13 +143,22 @@ async fn endpoints_are_listed_newest_first() {
         }
         let session = db.session().await;
         let list = async |before, limit| {
-            let page = endpoints::list(&session, tenant, before, limit)
+            let page = endpoints::list(&session, tenant, None, before, limit)
                 .await
                 .expect("read");
             page.into_iter().map(|endpoint| endpoint.id).collect::<Vec<_>>()
         };
         assert_eq!(list(None, 3).await, ids[..3]);
         assert_eq!(list(Some(ids[2]), 3).await, ids[3..]);
+        for (profile, count) in [(Profile::BuildWorkPro, 4), (Profile::Buildr, 0)] {
+            let page = endpoints::list(&session, tenant, Some(profile), None, 9).await;
+            assert_eq!(page.expect("read").len(), count);
+            let uid = db.endpoint(tenant).await.uid;
+            let found = endpoints::by_uid(&session, tenant, profile, uid)
+                .await
+                .expect("read");
+            assert_eq!(found.map(|endpoint| endpoint.uid), (count > 0).then_some(uid));
+        }
         assert_eq!(endpoints::count(&session, tenant).await.expect("read"), 4);
     })
     .await;

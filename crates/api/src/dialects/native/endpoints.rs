@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
 use plumbline_domain::{EndpointId, Profile, Scope, Timestamp};
 use plumbline_engine::Engine;
-use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo};
+use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
 
 use super::envelope::{self, Envelope, Page, Paging};
 use super::openapi::{Common, Described, InList, OfRecord, Scoped, WithBody, WithConflict};
@@ -53,7 +53,7 @@ pub(super) async fn create(
             signing_secret: None,
         };
         let kept = envelope::text(request_id, &created);
-        created.signing_secret = Some(secret.expose().to_owned());
+        created.signing_secret = secret.map(|secret| secret.expose().to_owned());
         Ok(Answer::shown_once(
             StatusCode::CREATED,
             envelope::text(request_id, &created),
@@ -79,6 +79,7 @@ fn new_endpoint(body: &Body) -> Result<NewEndpoint, Failure> {
         description,
         rate_limit,
         headers,
+        secret: WantedSecret::Generated,
     })
 }
 
@@ -107,7 +108,7 @@ pub(super) async fn list(
     let page = parameters.page::<EndpointId>(tenant, ListKind::Endpoints)?;
 
     let endpoints = engine
-        .endpoints(tenant, page.after, Paging::fetch(page.limit))
+        .endpoints(tenant, None, page.after, Paging::fetch(page.limit))
         .await?;
     let paging = Paging {
         tenant,
@@ -175,7 +176,9 @@ pub(super) async fn update(
         request_id,
         idempotency,
     } = incoming.read().await?;
-    let checked = engine.check_changes(tenant, endpoint_changes(&body)?).await;
+    let checked = engine
+        .check_changes(tenant, endpoint, Profile::BuildWorkPro, endpoint_changes(&body)?)
+        .await;
 
     change(&engine, tenant, idempotency, async |unit| {
         let endpoint = unit.update_endpoint(endpoint, checked?).await?;

@@ -410,14 +410,9 @@ pub(super) struct DeliveryDetailWire {
 
 impl From<DeliveryDetail> for DeliveryDetailWire {
     fn from(detail: DeliveryDetail) -> Self {
-        let body = detail
-            .event
-            .as_ref()
-            .zip(detail.endpoint_profile)
-            .map(|(event, profile)| profile.body(event));
         Self {
             delivery: detail.delivery.into(),
-            payload: body.and_then(|body| raw(&String::from_utf8_lossy(&body))),
+            payload: detail.body.and_then(|body| raw(&String::from_utf8_lossy(&body))),
             attempts: detail.attempts.into_iter().map(AttemptWire::from).collect(),
         }
     }
