@@ -13,6 +13,7 @@ mod fields;
 mod query;
 mod request_id;
 mod rfc3339;
+mod time;
 
 pub(crate) use self::body::{Body, BodyBudget, Incoming, Mutation};
 pub(crate) use self::caller::Caller;
@@ -23,3 +24,4 @@ pub(crate) use self::failure::Failure;
 pub(crate) use self::fields::{Fields, FromJson, elements, shown};
 pub(crate) use self::query::Parameters;
 pub(crate) use self::request_id::RequestId;
+pub(crate) use self::time::{optional_time, time};

@@ -271,6 +271,7 @@ fn http_server(
     let cursors = web::Data::new(Cursors::new(engine.cursor_key()));
     let budget = web::Data::new(BodyBudget::default());
     let document = web::Data::new(openapi::Rendered::new(config.public_url.as_deref()));
+    let documents = web::Data::new(dialects::Documents::new(config.public_url.as_deref()));
     let edge_data = web::Data::new(Edge {
         figures: figures.clone(),
         runtime: Handle::current(),
@@ -281,6 +282,7 @@ fn http_server(
             .app_data(cursors.clone())
             .app_data(budget.clone())
             .app_data(document.clone())
+            .app_data(documents.clone())
             .app_data(edge_data.clone())
             .wrap(from_fn(edge))
             .configure(dialects::configure)

@@ -7,7 +7,6 @@ mod buildr;
 mod buildworkpro;
 mod standard;
 
-use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use bytes::Bytes;
@@ -83,14 +82,15 @@ impl Profile {
         }
     }
 
-    /// The canonical name of what its customers call `name`: `contact.created` for Buildr's `contact.create`.
-    /// Names that the product does not spell in its own way are canonical already.
-    pub fn canonical(self, name: &str) -> Cow<'_, str> {
-        match self {
+    /// The canonical type that its customers call `name`: `contact.created` for Buildr's `contact.create`. Names that
+    /// the product does not spell in its own way are canonical already; `None` for what is no name to its customers.
+    pub fn canonical(self, name: &str) -> Option<EventType> {
+        let canonical = match self {
             Self::Buildr => buildr::canonical(name),
             Self::BuildWorkPro | Self::Buildmarkets => None,
-        }
-        .map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
+        };
+        let event_type: EventType = canonical.unwrap_or(name).parse().ok()?;
+        (self.spelling(&event_type) == name).then_some(event_type)
     }
 
     /// What its customers call an event type: the reverse of [`Profile::canonical`].
@@ -174,13 +174,21 @@ pub(crate) mod tests {
     #[test]
     fn a_name_that_a_product_does_not_spell_in_its_own_way_is_canonical() {
         for profile in Profile::ALL {
-            for name in ["order.filled", "invoice.created", "no name"] {
-                assert_eq!(profile.canonical(name), name);
+            for name in ["order.filled", "invoice.created"] {
+                let canonical = profile.canonical(name).map(|name| name.to_string());
+                assert_eq!(canonical.as_deref(), Some(name));
             }
+            assert_eq!(profile.canonical("no name"), None);
         }
         let created: EventType = "contact.created".parse().expect("a name");
         assert_eq!(Profile::BuildWorkPro.spelling(&created), "contact.created");
         assert_eq!(Profile::Buildr.spelling(&created), "contact.create");
+        assert_eq!(Profile::Buildr.canonical("contact.create"), Some(created));
+        assert_eq!(
+            Profile::Buildr.canonical("contact.created"),
+            None,
+            "not Buildr's word"
+        );
     }
 
     #[test]

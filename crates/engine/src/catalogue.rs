@@ -15,6 +15,8 @@ use crate::{Engine, Error, FieldError, Unit};
 pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// How long a tenant's known types are believed. A type that is not among them is always looked up again.
 const TYPES_FRESH: Duration = Duration::from_secs(60);
+/// Names that a message lists.
+const OFFERED_MAX: usize = 30;
 /// Tenants remembered at once.
 const TENANTS_MAX: u64 = 10_000;
 
@@ -36,6 +38,25 @@ impl KnownTypes {
     /// Whether the tenant may publish it: every product's types and its own.
     pub(crate) fn contains(&self, event_type: &EventType) -> bool {
         self.0.contains_key(event_type)
+    }
+
+    /// What an endpoint of `profile` may subscribe to, in the words of `naming`: for a message.
+    pub(crate) fn offer(&self, naming: Profile, profile: Profile) -> String {
+        let mut names: Vec<&str> = self
+            .0
+            .keys()
+            .filter(|name| self.is_offered(name, &[naming, profile]))
+            .map(|name| naming.spelling(name))
+            .collect();
+        names.sort_unstable();
+        let more = names.len().saturating_sub(OFFERED_MAX);
+        names.truncate(OFFERED_MAX);
+        let names = names.join(", ");
+        if more > 0 {
+            format!("one of {names} and {more} more")
+        } else {
+            format!("one of {names}")
+        }
     }
 
     /// Whether an endpoint may subscribe to it: the types of its products and the tenant's own.

@@ -5,7 +5,7 @@ use plumbline_broker::wire::RetryMessage;
 use plumbline_domain::{Delivery, DeliveryId, EndpointId, ResourceUrls, TenantId, Timestamp};
 use plumbline_store::{deliveries, endpoints, events, tenants};
 
-pub use plumbline_store::deliveries::{Attempt, DeliveryFilter};
+pub use plumbline_store::deliveries::{Attempt, AttemptPosition, DeliveryFilter, HistoryEntry};
 
 use crate::{Engine, Error, Unit};
 
@@ -39,6 +39,21 @@ impl Engine {
             return Err(Error::NotFound("endpoint"));
         }
         Ok(deliveries::list(&session, tenant, endpoint, filter).await?)
+    }
+
+    /// A page of an endpoint's attempts, made and to come; see [`deliveries::history`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn history(
+        &self,
+        tenant: TenantId,
+        endpoint: EndpointId,
+        before: Option<AttemptPosition>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        let session = self.store().session().await?;
+        Ok(deliveries::history(&session, tenant, endpoint, before, limit).await?)
     }
 
     /// One delivery with its event and attempts.

@@ -152,6 +152,15 @@ impl Engine {
         Ok(endpoints::list(&self.store().session().await?, tenant, profile, before, limit).await?)
     }
 
+    /// All of the tenant's endpoints of one profile, newest first; a tenant has a bounded number.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn all_endpoints(&self, tenant: TenantId, profile: Profile) -> Result<Vec<Endpoint>, Error> {
+        let limit = usize::try_from(self.config().endpoints_per_tenant_max).unwrap_or(usize::MAX);
+        self.endpoints(tenant, Some(profile), None, limit).await
+    }
+
     /// Wait until no dispatcher acts on endpoints as they were before a commit that has just happened: after this,
     /// no new request to a deleted endpoint starts (G11).
     pub async fn until_forgotten(&self) {
@@ -166,7 +175,7 @@ impl Engine {
         let mut faults = vec![];
         let url = self.url_field(&mut faults, &new.url).await;
         let subscription = self
-            .subscription_field(&mut faults, tenant, &[new.profile], &new.subscribe)
+            .subscription_field(&mut faults, tenant, new.profile, new.profile, &new.subscribe)
             .await?;
         description_field(&mut faults, new.description.as_deref());
         let rate_limit = rate_limit_field(&mut faults, new.rate_limit).or(new.profile.rate_limit_default());
@@ -218,7 +227,7 @@ impl Engine {
         if let Some(wanted) = &changes.subscribe {
             let profile = self.endpoint(tenant, endpoint).await?.profile;
             checked.subscription = self
-                .subscription_field(&mut faults, tenant, &[naming, profile], wanted)
+                .subscription_field(&mut faults, tenant, naming, profile, wanted)
                 .await?;
         }
         if let Some(description) = changes.description {
@@ -267,12 +276,13 @@ impl Engine {
         }
     }
 
-    /// The names are spelled as the first of `products` does; the types of all of them are offered.
+    /// The names are spelled as `naming` does; its types and those of the endpoint's own `profile` are offered.
     async fn subscription_field(
         &self,
         faults: &mut Vec<FieldError>,
         tenant: TenantId,
-        products: &[Profile],
+        naming: Profile,
+        profile: Profile,
         wanted: &SubscribeTo,
     ) -> Result<Option<Subscription>, Error> {
         let SubscribeTo::Types(names) = wanted else {
@@ -293,14 +303,11 @@ impl Engine {
         }
         let mut types = std::collections::BTreeSet::new();
         let mut all_known = true;
-        let canonical = |name: &str| match products.first() {
-            Some(naming) => naming.canonical(name).parse().ok(),
-            None => name.parse().ok(),
-        };
-        let parsed: Vec<Option<EventType>> = names.iter().map(|name| canonical(name)).collect();
+        let parsed: Vec<Option<EventType>> = names.iter().map(|name| naming.canonical(name)).collect();
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
-            match parsed.filter(|name| !name.is_reserved() && catalogue.is_offered(name, products)) {
+            match parsed.filter(|name| !name.is_reserved() && catalogue.is_offered(name, &[naming, profile]))
+            {
                 Some(name) => {
                     types.insert(name);
                 }
@@ -310,8 +317,9 @@ impl Engine {
                         format!("eventTypes[{index}]"),
                         "unknown_event_type",
                         format!(
-                            "`{}` is not in the catalogue: GET /api/v1/webhook-event-types lists what is",
-                            name.escape_debug()
+                            "`{}` is not an event type to subscribe to here: use {}",
+                            name.escape_debug(),
+                            catalogue.offer(naming, profile),
                         ),
                     ));
                 }
@@ -491,15 +499,44 @@ impl Unit {
                     Error::invalid("activateInSeconds", "invalid", message)
                 })?,
         };
-        let overlap = if endpoint.profile.rotation_overlaps() {
-            ROTATION_OVERLAP
-        } else {
-            Duration::ZERO
-        };
         let secret = endpoint.profile.generate_secret(rand::random());
-        let sealed = self.engine.inner.vault.seal(&secret, self.tenant, id);
+        self.install_secret(&endpoint, &secret, now, activates_at).await?;
+        Ok((secret, activates_at))
+    }
+
+    /// Let a secret that the customer chose sign from now on, as a rotation would; `None` leaves deliveries unsigned.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn replace_secret(
+        &mut self,
+        id: EndpointId,
+        secret: Option<SigningSecret>,
+    ) -> Result<Endpoint, Error> {
+        let endpoint = self.lock_endpoint(id).await?;
+        let now = Timestamp::now();
+        match secret {
+            Some(secret) => self.install_secret(&endpoint, &secret, now, now).await?,
+            None => {
+                secrets::delete_all(&self.session, self.tenant, id).await?;
+                self.bump_version().await?;
+            }
+        }
+        Ok(endpoints::update(&self.session, &endpoint).await?)
+    }
+
+    async fn install_secret(
+        &self,
+        endpoint: &Endpoint,
+        secret: &SigningSecret,
+        now: Timestamp,
+        activates_at: Timestamp,
+    ) -> Result<(), Error> {
+        let id = endpoint.id;
+        let sealed = self.engine.inner.vault.seal(secret, self.tenant, id);
         secrets::delete_prepared(&self.session, self.tenant, id, now).await?;
-        secrets::set_expiry(&self.session, self.tenant, id, activates_at + overlap).await?;
+        let expires_at = activates_at + overlap(endpoint.profile);
+        secrets::set_expiry(&self.session, self.tenant, id, expires_at).await?;
         let derivation = endpoint.profile.key_derivation();
         secrets::insert(
             &self.session,
@@ -512,7 +549,7 @@ impl Unit {
         )
         .await?;
         self.bump_version().await?;
-        Ok((secret, activates_at))
+        Ok(())
     }
 
     /// Let the prepared secret take over now.
@@ -522,11 +559,7 @@ impl Unit {
     pub async fn activate_secret(&mut self, id: EndpointId) -> Result<Timestamp, Error> {
         let endpoint = self.lock_endpoint(id).await?;
         let now = Timestamp::now();
-        let overlap = if endpoint.profile.rotation_overlaps() {
-            ROTATION_OVERLAP
-        } else {
-            Duration::ZERO
-        };
+        let overlap = overlap(endpoint.profile);
         if !secrets::activate_prepared(&self.session, self.tenant, id, now, overlap).await? {
             return Err(Error::Conflict(
                 "no secret is prepared: prepare one with rotate-secret and activateInSeconds".to_owned(),
@@ -571,6 +604,15 @@ impl Unit {
         tenants::bump_endpoints_version(&self.session, self.tenant)
             .await?
             .ok_or(Error::NotFound("tenant"))
+    }
+}
+
+/// How long a replaced secret goes on signing beside its successor.
+fn overlap(profile: Profile) -> Duration {
+    if profile.rotation_overlaps() {
+        ROTATION_OVERLAP
+    } else {
+        Duration::ZERO
     }
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub use due::{
     DueDelivery, Existing, Overdue, PendingStats, existing, load_due, overdue, pending_stats, touch_overdue,
 };
-pub use log::{Attempt, DeliveryFilter, attempts, get, list};
+pub use log::{Attempt, AttemptPosition, DeliveryFilter, HistoryEntry, attempts, get, history, list};
 pub use record::{AttemptRow, Disabled, RecordBatch, Recorded, RecordedAttempt, RecordedBatch, record};
 #[cfg(test)]
 pub(crate) use {

@@ -176,6 +176,16 @@ pub async fn set_expiry(
     Ok(())
 }
 
+/// Take an endpoint's secrets away: nothing signs any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn delete_all(session: &Session, tenant: TenantId, endpoint: EndpointId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM endpoint_secrets WHERE tenant_id = $1 AND endpoint_id = $2";
+    session.execute(sql, &[&tenant.0, &endpoint.0]).await?;
+    Ok(())
+}
+
 /// Let the prepared secret take over now; the one that it replaces still signs beside it for `overlap`.
 /// `false` when none is prepared.
 ///

@@ -11,6 +11,7 @@ use plumbline_domain::{Principal, Scope, TenantId};
 use plumbline_engine::Engine;
 
 use super::Failure;
+use crate::dialects::Dialect;
 
 /// An authenticated caller. A handler learns the tenant by saying what it is about to do there.
 #[derive(Debug, Clone)]
@@ -60,7 +61,9 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let token = bearer_token(&request).ok_or(Failure::NoCredentials)?;
+            let token = bearer_token(&request)
+                .or_else(|| bare_token(&request))
+                .ok_or(Failure::NoCredentials)?;
             Self::authenticate(&request, token).await
         })
     }
@@ -75,6 +78,19 @@ fn bearer_token(request: &HttpRequest) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// The token of `Authorization: <token>`, as Buildr's customers send it.
+fn bare_token(request: &HttpRequest) -> Option<&str> {
+    if Dialect::of(request.path()) != Dialect::Buildr {
+        return None;
+    }
+    let mut values = request.headers().get_all(AUTHORIZATION);
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let token = value.to_str().ok()?.trim();
+    (!token.is_empty() && !token.contains(char::is_whitespace)).then_some(token)
 }
 
 #[cfg(test)]

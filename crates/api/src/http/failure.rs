@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use plumbline_domain::permission::Denied;
 use plumbline_engine::{Error, FieldError, story};
+
+/// Seconds after which a client may try again what was not possible.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request was not done. Each dialect renders every variant, in an exhaustive match.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,44 @@ impl Failure {
     /// One invalid field or parameter.
     pub(crate) fn invalid(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, code, message)])
+    }
+
+    /// The response's status, in every dialect that has no other word for it.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NoCredentials | Self::BadCredentials => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } | Self::PayloadTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Conflict(_) | Self::IdempotencyKeyReused => StatusCode::CONFLICT,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) | Self::Unexpected(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Add what the failure says in headers.
+    pub(crate) fn add_headers(&self, response: &mut HttpResponse) {
+        let headers = response.headers_mut();
+        match self {
+            Self::NoCredentials | Self::BadCredentials => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::MethodNotAllowed(allowed) => {
+                // Method names are a header value; without the header the response would still be right.
+                if let Ok(allowed) = HeaderValue::from_str(allowed) {
+                    headers.insert(ALLOW, allowed);
+                }
+            }
+            Self::Unavailable(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            _ => {}
+        }
     }
 
     /// Whether it is our fault: then it is logged as an error.

@@ -179,7 +179,8 @@ impl<'a> Fields<'a> {
         T::from_json(value, &path, &mut self.faults)
     }
 
-    fn fault(&mut self, name: &str, code: &'static str, message: impl Into<String>) {
+    /// Note a fault of a field that was read.
+    pub(crate) fn fault(&mut self, name: &str, code: &'static str, message: impl Into<String>) {
         let path = format!("{}{name}", self.prefix);
         let path = if name.is_empty() {
             path.trim_end_matches('.').to_owned()
@@ -281,6 +282,13 @@ impl<'a> FromJson<'a> for Timestamp {
             faults.push(FieldError::new(path, "invalid", rfc3339::FORM));
         }
         at
+    }
+}
+
+/// A part of the body, to be read as an object of its own.
+impl<'a> FromJson<'a> for &'a RawValue {
+    fn from_json(value: &'a RawValue, _: &str, _: &mut Vec<FieldError>) -> Option<Self> {
+        Some(value)
     }
 }
 

@@ -1,5 +1,7 @@
-//! `/api/v1` through the front door: a real socket, a real PostgreSQL. The names begin with the checklist's rows.
+//! The API through the front door: a real socket, a real PostgreSQL. The names begin with the checklist's rows.
 
+mod buildmarkets;
+mod buildr;
 mod endpoints;
 mod events;
 mod idempotency;

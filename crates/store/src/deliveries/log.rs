@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{columns, delivery, response_status};
-use crate::row::{Columns, rows_max, same_millisecond, uuid_floor};
+use crate::row::{Columns, rows_max, same_millisecond, unmapped, uuid_floor};
 use crate::{Session, StoreError};
 
 /// How far the clocks of two processes may be apart.
@@ -114,6 +114,99 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
         error_code: row.named_or_null("error_code", FailureCode::parse)?,
         error_message: row.column("error_message")?,
     })
+}
+
+/// A place in an endpoint's history: a delivery, and the number of one of its attempts.
+pub type AttemptPosition = (DeliveryId, u16);
+
+/// One line of an endpoint's history: an attempt that was made, or the next one of a pending delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its event.
+    pub event: EventId,
+    /// The event's canonical type.
+    pub event_type: EventType,
+    /// The attempt's number, from 1.
+    pub number: u16,
+    /// When it was made; `None` for one that is still to come.
+    pub started_at: Option<Timestamp>,
+    /// The answer's status.
+    pub response_status: Option<u16>,
+    /// Why there was no answer.
+    pub error: Option<FailureCode>,
+}
+
+/// A page of an endpoint's history: the newest delivery first, of each delivery the latest attempt first, those after
+/// `before`. Deliveries that no attempt was made for, such as skipped ones, are not in it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn history(
+    session: &Session,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    before: Option<AttemptPosition>,
+    limit: usize,
+) -> Result<Vec<HistoryEntry>, StoreError> {
+    // Deliveries by the index deliveries_of_endpoint, read backwards; attempts by their primary key. Each delivery
+    // has at least one line, so that `limit` deliveries are enough.
+    let sql = "
+        SELECT delivery.id, delivery.event_id, delivery.event_type, line.number, line.started_at,
+            line.response_status, line.error_code
+        FROM (
+            SELECT tenant_id, id, event_id, event_type, status, attempt_count
+            FROM deliveries
+            WHERE tenant_id = $1 AND endpoint_id = $2 AND id <= $3
+                AND (status = 'pending' OR attempt_count > 0)
+            ORDER BY id DESC
+            LIMIT $5) AS delivery
+        CROSS JOIN LATERAL (
+            SELECT number, started_at, response_status, error_code
+            FROM delivery_attempts AS attempt
+            WHERE attempt.tenant_id = delivery.tenant_id AND attempt.delivery_id = delivery.id
+            UNION ALL
+            SELECT delivery.attempt_count + 1, NULL, NULL, NULL
+            WHERE delivery.status = 'pending') AS line
+        WHERE delivery.id < $3 OR line.number < $4
+        ORDER BY delivery.id DESC, line.number DESC
+        LIMIT $6";
+    let (id, number) = match before {
+        Some((delivery, number)) => (delivery.0, i32::from(number)),
+        None => (Uuid::max(), i32::MAX),
+    };
+    // The delivery of `before` may have no line left.
+    let deliveries = rows_max(limit.saturating_add(1));
+    let rows = session
+        .query(
+            sql,
+            &[
+                &tenant.0,
+                &endpoint.0,
+                &id,
+                &number,
+                &deliveries,
+                &rows_max(limit),
+            ],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(HistoryEntry {
+                delivery: DeliveryId(row.column("id")?),
+                event: row.event_id("event_id")?,
+                event_type: row.event_type("event_type")?,
+                number: row
+                    .column::<i32>("number")?
+                    .try_into()
+                    .map_err(|_| unmapped("number"))?,
+                started_at: row.column("started_at")?,
+                response_status: response_status(row)?,
+                error: row.named_or_null("error_code", FailureCode::parse)?,
+            })
+        })
+        .collect()
 }
 
 /// Which deliveries of an endpoint to list; `None` is any.

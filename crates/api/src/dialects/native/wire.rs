@@ -5,21 +5,11 @@ use std::collections::BTreeMap;
 use plumbline_domain::{Delivery, Endpoint, Event, JsonText, Subscription, Timestamp};
 use plumbline_engine::catalogue::EventTypeRecord;
 use plumbline_engine::deliveries::{Attempt, DeliveryDetail};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-/// RFC 3339 in UTC, to the millisecond.
-fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{at:.3}"))
-}
-
-fn optional_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => time(at, serializer),
-        None => serializer.serialize_none(),
-    }
-}
+use crate::http::{optional_time, time};
 
 /// JSON that goes out byte for byte as it came in.
 fn raw(json: &str) -> Option<Box<RawValue>> {
