@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the development stack needs and this machine lacks, from the system's packages.
-# Usage: install.sh [database] [broker]
+# Usage: install.sh [database] [broker] [peers]
 #
 # Only programs are wanted. The packages would also start (and on Debian create) system-wide servers;
 # this keeps them from doing so and never touches one that is already there.
@@ -22,7 +22,13 @@ missing_packages() {
     case $need in
       database) postgres_bin >/dev/null || printf '%s\n' postgresql ;;
       broker) rabbitmq_bin >/dev/null || printf '%s\n' rabbitmq-server ;;
-      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker]" ;;
+      peers)
+        type -P node >/dev/null || printf '%s\n' nodejs
+        type -P npm >/dev/null || printf '%s\n' npm
+        type -P python3 >/dev/null || printf '%s\n' python3
+        python3 -m pip --version >/dev/null 2>&1 || printf '%s\n' python3-pip
+        ;;
+      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers]" ;;
     esac
   done
 }

@@ -16,6 +16,8 @@ up() {
   make_state_dir "$stack"
   make_state_dir "$stack/scratch"
 
+  "$here/peers.sh" "$(dirname "$stack")/peers"
+
   # Together, because the broker needs several seconds of which most are waiting.
   # Without fsync, tests are several times faster, and nobody pulls the plug during a test.
   "$here/database.sh" start "$stack/database" fsync=off synchronous_commit=off full_page_writes=off max_connections=300 &
@@ -34,8 +36,9 @@ up() {
     PLUMBLINE_TEST_AMQP_MANAGEMENT_URL=$MANAGEMENT_URL \
     PLUMBLINE_TEST_BROKER_SCRIPT=$here/broker.sh \
     PLUMBLINE_TEST_DATABASE_SCRIPT=$here/database.sh \
+    PLUMBLINE_TEST_PEERS=$(dirname "$stack")/peers \
     PLUMBLINE_TEST_SCRATCH=$stack/scratch
-  assignments PLUMBLINE_TEST_{DATABASE_URL,AMQP_URL,AMQP_MANAGEMENT_URL,BROKER_SCRIPT,DATABASE_SCRIPT,SCRATCH} |
+  assignments PLUMBLINE_TEST_{DATABASE_URL,AMQP_URL,AMQP_MANAGEMENT_URL,BROKER_SCRIPT,DATABASE_SCRIPT,PEERS,SCRATCH} |
     sed 's/^/export /' | replace_file "$stack/test.env"
 }
 

@@ -95,6 +95,27 @@ impl Api {
             .await
     }
 
+    /// Send a request with the key to any path of the service, such as `/v1/webhooks`. A null body is none.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn at(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let authorization = format!("Bearer {}", self.key);
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "application/json"),
+        ];
+        self.http
+            .send(method, &format!("{}{path}", self.base), &headers, body)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Ask for something that exists: the `data` of the answer.
     ///
     /// # Panics

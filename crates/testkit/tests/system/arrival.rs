@@ -8,7 +8,7 @@ use hyper::Method;
 use plumbline_testkit::{Endpoint, Receiver, Stack, eventually};
 use serde_json::{Value, json};
 
-use crate::published::PublishedReceiver;
+use crate::peers::Peer;
 use crate::{ends, text};
 
 /// "The moment it happens" (S0-01), on a machine that runs other tests at the same time.
@@ -59,8 +59,8 @@ async fn s0_18_to_s0_23_s0_35_the_published_receiver_believes_us_and_only_us() {
         .api()
         .create_endpoint("http://127.0.0.1:9/", &["bid.accepted"])
         .await;
-    let receiver = PublishedReceiver::start(stack.directory(), &endpoint.secret).await;
-    let stranger = PublishedReceiver::start(stack.directory(), "whsec_5f3c1b2a").await;
+    let receiver = Peer::buildworkpro(stack.directory(), &endpoint.secret).await;
+    let stranger = Peer::buildworkpro(stack.directory(), "whsec_5f3c1b2a").await;
     let path = format!("webhook-endpoints/{}", endpoint.id);
     stack.api().patch(&path, json!({"url": receiver.url()})).await;
     let mistaken = stack

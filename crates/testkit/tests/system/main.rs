@@ -4,13 +4,15 @@
 
 mod addresses;
 mod arrival;
+mod buildmarkets;
+mod buildr;
 mod encrypted;
 mod endpoints;
 mod faults;
 mod health;
 mod isolation;
 mod operations;
-mod published;
+mod peers;
 mod publishing;
 mod retries;
 mod secrets;
