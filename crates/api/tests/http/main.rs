@@ -6,4 +6,5 @@ mod idempotency;
 mod operation;
 mod pages;
 mod permissions;
+mod records;
 mod support;
