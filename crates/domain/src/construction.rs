@@ -77,9 +77,17 @@ impl Faults {
             .split_once('@')
             .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
         if email.chars().count() > EMAIL_CHARS_MAX {
-            self.add("email", "too_long", format!("use at most {EMAIL_CHARS_MAX} characters"));
+            self.add(
+                "email",
+                "too_long",
+                format!("use at most {EMAIL_CHARS_MAX} characters"),
+            );
         } else if !plausible || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            self.add("email", "invalid", "must be an e-mail address such as jane@example.com");
+            self.add(
+                "email",
+                "invalid",
+                "must be an e-mail address such as jane@example.com",
+            );
         }
     }
 

@@ -26,8 +26,8 @@ pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
 pub use endpoint::{DisabledReason, Endpoint, Subscription};
 pub use event::{Event, EventType};
 pub use ids::{
-    ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId, PayAppId,
-    ProjectId, TenantId, UserId,
+    ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId,
+    PayAppId, ProjectId, TenantId, UserId,
 };
 pub use json::JsonText;
 pub use lane::Lane;

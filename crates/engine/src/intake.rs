@@ -398,10 +398,7 @@ impl Committer {
         let lane_of = |&(tenant, events): &(TenantId, usize)| {
             let share = shares.entry(tenant).or_insert_with(|| FairShare::new(now));
             // The last event decides: a batch stays together.
-            (0..events)
-                .map(|_| share.lane(now))
-                .last()
-                .unwrap_or(Lane::Fast)
+            (0..events).map(|_| share.lane(now)).last().unwrap_or(Lane::Fast)
         };
         sizes.iter().map(lane_of).collect()
     }

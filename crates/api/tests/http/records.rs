@@ -74,26 +74,58 @@ async fn s1_21_a_contact_is_the_full_row_and_told_byte_for_byte() {
         let created = client.post(&v1("contacts"), body).await;
         let contact = created.expect(201)["data"].clone();
         let members: Vec<_> = contact.as_object().expect("an object").keys().cloned().collect();
-        let mut expected = ["id", "firstName", "lastName", "companyName", "email", "phone", "type", "createdAt", "updatedAt"];
+        let mut expected = [
+            "id",
+            "firstName",
+            "lastName",
+            "companyName",
+            "email",
+            "phone",
+            "type",
+            "createdAt",
+            "updatedAt",
+        ];
         expected.sort_unstable();
         assert_eq!(members, expected);
-        assert_eq!((&contact["companyName"], &contact["createdAt"]), (&Value::Null, &contact["updatedAt"]));
+        assert_eq!(
+            (&contact["companyName"], &contact["createdAt"]),
+            (&Value::Null, &contact["updatedAt"])
+        );
 
         let path = v1(&format!("contacts/{}", contact["id"]));
-        assert_eq!(data(&client.get(&path).await), data(&created), "one rendering everywhere");
+        assert_eq!(
+            data(&client.get(&path).await),
+            data(&created),
+            "one rendering everywhere"
+        );
         let text = client.get(&v1("events")).await.text();
         assert!(
-            text.contains(&format!(r#""type":"contact.created","createdAt":"{}""#, events(&client).await[0]["createdAt"].as_str().expect("a time"))),
+            text.contains(&format!(
+                r#""type":"contact.created","createdAt":"{}""#,
+                events(&client).await[0]["createdAt"].as_str().expect("a time")
+            )),
             "{text}"
         );
         assert!(text.contains(&format!(r#""data":{}"#, data(&created))), "{text}");
 
-        let changed = client.patch(&path, json!({"phone": "+1 555 0100", "lastName": null, "firstName": "Jane"})).await;
+        let changed = client
+            .patch(
+                &path,
+                json!({"phone": "+1 555 0100", "lastName": null, "firstName": "Jane"}),
+            )
+            .await;
         let contact = changed.expect(200)["data"].clone();
-        assert_eq!((&contact["lastName"], &contact["phone"]), (&Value::Null, &json!("+1 555 0100")));
+        assert_eq!(
+            (&contact["lastName"], &contact["phone"]),
+            (&Value::Null, &json!("+1 555 0100"))
+        );
         let all = events(&client).await;
         let previous = carries(&all[1], "contact.updated", &changed);
-        assert_eq!(previous, json!({"lastName": "Doe", "phone": null}), "only what changed");
+        assert_eq!(
+            previous,
+            json!({"lastName": "Doe", "phone": null}),
+            "only what changed"
+        );
         assert_eq!(all.len(), 2);
     })
     .await;
@@ -145,23 +177,65 @@ async fn every_fault_of_a_record_is_named() {
 async fn companies_and_opportunities_are_kept_and_told() {
     with_server(async |rig| {
         let client = rig.tenant("*").await;
-        let (company, acme) = made(&client, "companies", json!({"name": "Acme", "website": "https://acme.example"})).await;
+        let (company, acme) = made(
+            &client,
+            "companies",
+            json!({"name": "Acme", "website": "https://acme.example"}),
+        )
+        .await;
         let wing = json!({"name": "Wing", "stage": "lead", "value": 250000.5, "companyId": acme["id"]});
         let (opportunity, made) = made(&client, "opportunities", wing).await;
-        assert_eq!((&made["stage"], &made["companyId"]), (&json!("lead"), &acme["id"]));
-        assert!(client.get(&opportunity).await.text().contains(r#""value":250000.50,"#), "two decimals");
+        assert_eq!(
+            (&made["stage"], &made["companyId"]),
+            (&json!("lead"), &acme["id"])
+        );
+        assert!(
+            client
+                .get(&opportunity)
+                .await
+                .text()
+                .contains(r#""value":250000.50,"#),
+            "two decimals"
+        );
 
-        let won = client.patch(&opportunity, json!({"stage": "won", "value": 250000.5})).await;
+        let won = client
+            .patch(&opportunity, json!({"stage": "won", "value": 250000.5}))
+            .await;
         won.expect(200);
         client.patch(&company, json!({"name": "Acme"})).await.expect(200);
         client.patch(&company, "{}").await.expect(200);
-        assert_eq!(client.patch(&opportunity, json!({"companyId": 999_999})).await.faults(), ["companyId: not_found"]);
-        let renamed = client.patch(&company, json!({"name": "Acme Ltd", "email": "office@acme.example"})).await;
+        assert_eq!(
+            client
+                .patch(&opportunity, json!({"companyId": 999_999}))
+                .await
+                .faults(),
+            ["companyId: not_found"]
+        );
+        let renamed = client
+            .patch(
+                &company,
+                json!({"name": "Acme Ltd", "email": "office@acme.example"}),
+            )
+            .await;
 
         let all = events(&client).await;
-        assert_eq!(told(&client).await, ["company.created", "company.updated", "opportunity.created", "opportunity.updated"]);
-        assert_eq!(carries(&all[2], "opportunity.updated", &won), json!({"stage": "lead"}));
-        assert_eq!(carries(&all[3], "company.updated", &renamed), json!({"name": "Acme", "email": null}));
+        assert_eq!(
+            told(&client).await,
+            [
+                "company.created",
+                "company.updated",
+                "opportunity.created",
+                "opportunity.updated"
+            ]
+        );
+        assert_eq!(
+            carries(&all[2], "opportunity.updated", &won),
+            json!({"stage": "lead"})
+        );
+        assert_eq!(
+            carries(&all[3], "company.updated", &renamed),
+            json!({"name": "Acme", "email": null})
+        );
     })
     .await;
 }
@@ -182,9 +256,15 @@ async fn s1_12_projects_are_numbered_without_repeats_under_concurrency() {
         let (_, first) = create(&theirs).await;
         assert_eq!(first["projectNumber"], "PRJ-001", "each tenant counts for itself");
         let bids = join_all((0..6).map(|_| made(&ours, "bids", json!({})))).await;
-        let mut numbers: Vec<&str> = bids.iter().map(|(_, bid)| bid["bidNumber"].as_str().expect("one")).collect();
+        let mut numbers: Vec<&str> = bids
+            .iter()
+            .map(|(_, bid)| bid["bidNumber"].as_str().expect("one"))
+            .collect();
         numbers.sort_unstable();
-        assert_eq!(numbers, ["BID-001", "BID-002", "BID-003", "BID-004", "BID-005", "BID-006"]);
+        assert_eq!(
+            numbers,
+            ["BID-001", "BID-002", "BID-003", "BID-004", "BID-005", "BID-006"]
+        );
     })
     .await;
 }
@@ -218,7 +298,11 @@ async fn s1_13_s1_14_s1_15_s1_16_a_status_is_told_only_when_it_changes() {
         assert_eq!(told(&client).await, ["project.created"]);
 
         // No-ops: nothing given, the same values, the current status.
-        for body in [json!({}), json!({"status": "active"}), json!({"name": "HQ", "contractValue": 1000.0})] {
+        for body in [
+            json!({}),
+            json!({"status": "active"}),
+            json!({"name": "HQ", "contractValue": 1000.0}),
+        ] {
             let answer = client.patch(&path, &body).await.expect(200);
             assert_eq!(answer["data"], project, "{body}: not even updatedAt changes");
         }
@@ -227,14 +311,25 @@ async fn s1_13_s1_14_s1_15_s1_16_a_status_is_told_only_when_it_changes() {
         // A change without a status tells of an update only.
         let renamed = client.patch(&path, json!({"name": "HQ 2"})).await;
         let all = events(&client).await;
-        assert_eq!(carries(&all[1], "project.updated", &renamed), json!({"name": "HQ"}));
+        assert_eq!(
+            carries(&all[1], "project.updated", &renamed),
+            json!({"name": "HQ"})
+        );
         assert_eq!(all.len(), 2);
 
         // A change of both tells of both, and of each only what it is about.
-        let done = client.patch(&path, json!({"name": "HQ", "status": "completed"})).await;
+        let done = client
+            .patch(&path, json!({"name": "HQ", "status": "completed"}))
+            .await;
         let all = events(&client).await;
         assert_eq!(all.len(), 4);
-        let of = |name: &str| all[2..].iter().find(|event| event["type"] == name).expect("one").clone();
+        let of = |name: &str| {
+            all[2..]
+                .iter()
+                .find(|event| event["type"] == name)
+                .expect("one")
+                .clone()
+        };
         assert_eq!(
             carries(&of("project.status_changed"), "project.status_changed", &done),
             json!({"status": "active"})
@@ -243,8 +338,14 @@ async fn s1_13_s1_14_s1_15_s1_16_a_status_is_told_only_when_it_changes() {
             carries(&of("project.updated"), "project.updated", &done),
             json!({"name": "HQ 2", "status": "active"})
         );
-        assert_eq!(client.patch(&path, json!({"status": "done"})).await.faults(), ["status: invalid"]);
-        assert_eq!(client.patch(&path, json!({"status": null})).await.faults(), ["status: invalid_type"]);
+        assert_eq!(
+            client.patch(&path, json!({"status": "done"})).await.faults(),
+            ["status: invalid"]
+        );
+        assert_eq!(
+            client.patch(&path, json!({"status": null})).await.faults(),
+            ["status: invalid_type"]
+        );
         assert_eq!(count(&client).await, 4);
     })
     .await;
@@ -256,24 +357,51 @@ async fn s1_09_s1_10_s1_11_a_bid_moves_by_its_steps_and_is_told_as_it_is_answere
         let client = rig.tenant("*").await;
         let created = client.post(&v1("bids"), doors()).await;
         let bid = created.expect(201)["data"].clone();
-        assert_eq!((&bid["bidNumber"], &bid["status"]), (&json!("BID-001"), &json!("draft")));
+        assert_eq!(
+            (&bid["bidNumber"], &bid["status"]),
+            (&json!("BID-001"), &json!("draft"))
+        );
         let text = data(&created);
-        assert!(text.contains(r#""items":[{"description":"Oak door","quantity":2,"unitPrice":499.50}],"total":999.00,"#), "{text}");
-        assert_eq!(carries(&events(&client).await[0], "bid.created", &created), Value::Null);
+        assert!(
+            text.contains(
+                r#""items":[{"description":"Oak door","quantity":2,"unitPrice":499.50}],"total":999.00,"#
+            ),
+            "{text}"
+        );
+        assert_eq!(
+            carries(&events(&client).await[0], "bid.created", &created),
+            Value::Null
+        );
         let path = v1(&format!("bids/{}", bid["id"]));
         let step = async |path: &str, name: &str| client.act(&format!("{path}/{name}")).await;
 
         let refused = step(&path, "accept").await.problem(409, "conflict");
-        assert_eq!(refused["detail"], "the bid is `draft`, which does not allow `accept`; allowed now: `send`");
+        assert_eq!(
+            refused["detail"],
+            "the bid is `draft`, which does not allow `accept`; allowed now: `send`"
+        );
         for name in ["view", "reject"] {
             step(&path, name).await.problem(409, "conflict");
         }
-        let retitled = client.patch(&path, json!({"title": "Doors", "items": []})).await.expect(200)["data"].clone();
-        assert_eq!((&retitled["title"], &retitled["items"], &retitled["total"]), (&json!("Doors"), &json!([]), &json!(0.0)));
+        let retitled = client
+            .patch(&path, json!({"title": "Doors", "items": []}))
+            .await
+            .expect(200)["data"]
+            .clone();
+        assert_eq!(
+            (&retitled["title"], &retitled["items"], &retitled["total"]),
+            (&json!("Doors"), &json!([]), &json!(0.0))
+        );
         let sent = step(&path, "send").await.expect(200)["data"].clone();
-        assert_eq!((&sent["status"], sent["sentAt"].is_string()), (&json!("sent"), true));
+        assert_eq!(
+            (&sent["status"], sent["sentAt"].is_string()),
+            (&json!("sent"), true)
+        );
         client.patch(&path, "{}").await.expect(200);
-        client.patch(&path, json!({"title": "Windows"})).await.problem(409, "conflict");
+        client
+            .patch(&path, json!({"title": "Windows"}))
+            .await
+            .problem(409, "conflict");
         step(&path, "send").await.problem(409, "conflict");
         assert_eq!(step(&path, "view").await.expect(200)["data"]["status"], "viewed");
         step(&path, "view").await.problem(409, "conflict");
@@ -281,7 +409,10 @@ async fn s1_09_s1_10_s1_11_a_bid_moves_by_its_steps_and_is_told_as_it_is_answere
 
         let accepted = step(&path, "accept").await;
         assert_eq!(accepted.expect(200)["data"]["status"], "accepted");
-        assert_eq!(carries(&events(&client).await[1], "bid.accepted", &accepted), Value::Null);
+        assert_eq!(
+            carries(&events(&client).await[1], "bid.accepted", &accepted),
+            Value::Null
+        );
         for name in ["accept", "reject", "send", "view"] {
             step(&path, name).await.problem(409, "conflict");
         }
@@ -293,7 +424,10 @@ async fn s1_09_s1_10_s1_11_a_bid_moves_by_its_steps_and_is_told_as_it_is_answere
         carries(&all[3], "bid.rejected", &rejected);
         step(&other, "accept").await.problem(409, "conflict");
         assert_eq!(count(&client).await, 4, "a step that fails is not told");
-        assert_eq!(client.post(&format!("{other}/send"), r#"{"x":1}"#).await.faults(), ["x: unknown_field"]);
+        assert_eq!(
+            client.post(&format!("{other}/send"), r#"{"x":1}"#).await.faults(),
+            ["x: unknown_field"]
+        );
     })
     .await;
 }
@@ -305,19 +439,46 @@ async fn s1_17_s1_18_a_pay_app_is_submitted_then_approved_and_told() {
         let (_, project) = made(&client, "projects", json!({"name": "HQ"})).await;
         let body = json!({"projectId": project["id"], "amount": 2500.25, "periodEnd": "2026-04-30"});
         let (path, pay_app) = made(&client, "pay-apps", body).await;
-        assert_eq!((&pay_app["status"], &pay_app["periodEnd"]), (&json!("draft"), &json!("2026-04-30")));
-        client.act(&format!("{path}/approve")).await.problem(409, "conflict");
-        client.patch(&path, json!({"amount": 2500, "periodEnd": null})).await.expect(200);
+        assert_eq!(
+            (&pay_app["status"], &pay_app["periodEnd"]),
+            (&json!("draft"), &json!("2026-04-30"))
+        );
+        client
+            .act(&format!("{path}/approve"))
+            .await
+            .problem(409, "conflict");
+        client
+            .patch(&path, json!({"amount": 2500, "periodEnd": null}))
+            .await
+            .expect(200);
         let submitted = client.act(&format!("{path}/submit")).await;
         submitted.expect(200);
-        assert!(submitted.text().contains(r#""amount":2500.00,"periodEnd":null,"status":"submitted""#), "{}", submitted.text());
-        client.act(&format!("{path}/submit")).await.problem(409, "conflict");
-        client.patch(&path, json!({"amount": 1})).await.problem(409, "conflict");
+        assert!(
+            submitted
+                .text()
+                .contains(r#""amount":2500.00,"periodEnd":null,"status":"submitted""#),
+            "{}",
+            submitted.text()
+        );
+        client
+            .act(&format!("{path}/submit"))
+            .await
+            .problem(409, "conflict");
+        client
+            .patch(&path, json!({"amount": 1}))
+            .await
+            .problem(409, "conflict");
         let approved = client.act(&format!("{path}/approve")).await;
         approved.expect(200);
-        client.act(&format!("{path}/approve")).await.problem(409, "conflict");
+        client
+            .act(&format!("{path}/approve"))
+            .await
+            .problem(409, "conflict");
         let all = events(&client).await;
-        assert_eq!(told(&client).await, ["pay_app.approved", "pay_app.submitted", "project.created"]);
+        assert_eq!(
+            told(&client).await,
+            ["pay_app.approved", "pay_app.submitted", "project.created"]
+        );
         carries(&all[1], "pay_app.submitted", &submitted);
         carries(&all[2], "pay_app.approved", &approved);
     })
@@ -327,7 +488,12 @@ async fn s1_17_s1_18_a_pay_app_is_submitted_then_approved_and_told() {
 /// A submitted change order of one item for a project: its path.
 async fn submitted(client: &Client<'_>, project: &Value, price: f64) -> String {
     let item = json!({"description": "Extra", "quantity": 1, "unitPrice": price});
-    let (path, _) = made(client, "change-orders", json!({"projectId": project["id"], "items": [item]})).await;
+    let (path, _) = made(
+        client,
+        "change-orders",
+        json!({"projectId": project["id"], "items": [item]}),
+    )
+    .await;
     client.act(&format!("{path}/submit")).await.expect(200);
     path
 }
@@ -396,7 +562,10 @@ async fn s1_20_of_two_approvals_at_once_one_wins_and_it_is_applied_once() {
             client.act(&format!("{bid}/{step}")).await.expect(200);
         }
         for round in 1..=3_usize {
-            let (one, other) = (submitted(&client, &project, 10.0).await, submitted(&client, &project, 0.5).await);
+            let (one, other) = (
+                submitted(&client, &project, 10.0).await,
+                submitted(&client, &project, 0.5).await,
+            );
             let approve = |path: &str| {
                 let path = format!("{path}/approve");
                 let client = &client;
@@ -414,10 +583,16 @@ async fn s1_20_of_two_approvals_at_once_one_wins_and_it_is_applied_once() {
             let cents = round * 1_050;
             let expected = format!(r#""contractValue":{}.{:02},"#, cents / 100, cents % 100);
             assert!(value.contains(&expected), "{value}");
-            let items = client.get(&bid).await.expect(200)["data"]["items"].as_array().map(Vec::len);
+            let items = client.get(&bid).await.expect(200)["data"]["items"]
+                .as_array()
+                .map(Vec::len);
             assert_eq!(items, Some(2 * round));
         }
-        let approvals = told(&client).await.iter().filter(|name| *name == "change_order.approved").count();
+        let approvals = told(&client)
+            .await
+            .iter()
+            .filter(|name| *name == "change_order.approved")
+            .count();
         assert_eq!(approvals, 6);
     })
     .await;
@@ -427,21 +602,39 @@ async fn s1_20_of_two_approvals_at_once_one_wins_and_it_is_applied_once() {
 async fn an_approval_without_an_accepted_bid_changes_the_contract_value_only() {
     with_server(async |rig| {
         let client = rig.tenant("*").await;
-        let (project_path, project) = made(&client, "projects", json!({"name": "HQ", "contractValue": 5})).await;
+        let (project_path, project) =
+            made(&client, "projects", json!({"name": "HQ", "contractValue": 5})).await;
         let (bid, _) = made(&client, "bids", json!({"projectId": project["id"]})).await;
         let path = submitted(&client, &project, 7.25).await;
         let approved = client.act(&format!("{path}/approve")).await.expect(200);
-        assert_eq!((&approved["data"]["status"], &approved["data"]["bidId"]), (&json!("approved"), &Value::Null));
-        assert_eq!(client.get(&project_path).await.expect(200)["data"]["contractValue"], 12.25);
+        assert_eq!(
+            (&approved["data"]["status"], &approved["data"]["bidId"]),
+            (&json!("approved"), &Value::Null)
+        );
+        assert_eq!(
+            client.get(&project_path).await.expect(200)["data"]["contractValue"],
+            12.25
+        );
         assert_eq!(client.get(&bid).await.expect(200)["data"]["items"], json!([]));
 
         // More is taken away than there is: nothing happens, and nothing is told.
         let before = count(&client).await;
         let path = submitted(&client, &project, -12.26).await;
-        let refused = client.act(&format!("{path}/approve")).await.problem(409, "conflict");
-        assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("12.25")), "{refused}");
+        let refused = client
+            .act(&format!("{path}/approve"))
+            .await
+            .problem(409, "conflict");
+        assert!(
+            refused["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("12.25")),
+            "{refused}"
+        );
         assert_eq!(client.get(&path).await.expect(200)["data"]["status"], "submitted");
-        assert_eq!(client.get(&project_path).await.expect(200)["data"]["contractValue"], 12.25);
+        assert_eq!(
+            client.get(&project_path).await.expect(200)["data"]["contractValue"],
+            12.25
+        );
         assert_eq!(count(&client).await, before + 1, "its submission only");
     })
     .await;
@@ -454,9 +647,15 @@ async fn g18_a_repetition_does_nothing_again_and_tells_nothing_again() {
         let body = json!({"firstName": "Jane"});
         let first = client.keyed("c", Method::POST, &v1("contacts"), &body).await;
         let again = client.keyed("c", Method::POST, &v1("contacts"), &body).await;
-        assert_eq!((first.expect(201), again.header("idempotency-replayed")), (again.expect(201), "true"));
+        assert_eq!(
+            (first.expect(201), again.header("idempotency-replayed")),
+            (again.expect(201), "true")
+        );
         assert_eq!(first.body, again.body);
-        client.keyed("c", Method::POST, &v1("contacts"), json!({"firstName": "Joe"})).await.problem(409, "idempotency_key_reused");
+        client
+            .keyed("c", Method::POST, &v1("contacts"), json!({"firstName": "Joe"}))
+            .await
+            .problem(409, "idempotency_key_reused");
 
         let (path, _) = made(&client, "projects", json!({"name": "HQ"})).await;
         let done = json!({"status": "completed"});
@@ -469,12 +668,22 @@ async fn g18_a_repetition_does_nothing_again_and_tells_nothing_again() {
             let path = format!("{bid}/{step}");
             client.keyed(step, Method::POST, &path, "").await.expect(200);
             let again = client.keyed(step, Method::POST, &path, "").await;
-            assert_eq!(again.header("idempotency-replayed"), "true", "the first answer, not a conflict");
+            assert_eq!(
+                again.header("idempotency-replayed"),
+                "true",
+                "the first answer, not a conflict"
+            );
             again.expect(200);
         }
         // A refusal leaves the key to the next request.
-        client.keyed("v", Method::POST, &format!("{bid}/view"), "").await.problem(409, "conflict");
-        client.keyed("v", Method::PATCH, &path, json!({"status": "active"})).await.expect(200);
+        client
+            .keyed("v", Method::POST, &format!("{bid}/view"), "")
+            .await
+            .problem(409, "conflict");
+        client
+            .keyed("v", Method::PATCH, &path, json!({"status": "active"}))
+            .await
+            .expect(200);
         let mut expected: BTreeMap<String, usize> = BTreeMap::new();
         for name in told(&client).await {
             *expected.entry(name).or_default() += 1;
@@ -505,18 +714,42 @@ async fn g18_a_change_that_cannot_commit_tells_nothing() {
             CREATE CONSTRAINT TRIGGER no_commit AFTER INSERT ON plumbline.outbox
                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION plumbline.refuse()";
         sql.batch_execute(rule).await.expect("made");
-        client.post(&v1("contacts"), json!({"firstName": "Jane"})).await.problem(500, "internal_error");
-        client.patch(&path, json!({"status": "completed"})).await.problem(500, "internal_error");
-        client.keyed("a", Method::POST, &format!("{order}/approve"), "").await.problem(500, "internal_error");
+        client
+            .post(&v1("contacts"), json!({"firstName": "Jane"}))
+            .await
+            .problem(500, "internal_error");
+        client
+            .patch(&path, json!({"status": "completed"}))
+            .await
+            .problem(500, "internal_error");
+        client
+            .keyed("a", Method::POST, &format!("{order}/approve"), "")
+            .await
+            .problem(500, "internal_error");
         assert_eq!(told(&client).await, before, "nothing is told");
         assert_eq!(client.get(&v1("contacts")).await.expect(200)["data"], json!([]));
         let project = client.get(&path).await.expect(200)["data"].clone();
-        assert_eq!((&project["status"], &project["contractValue"]), (&json!("active"), &json!(0.0)));
-        assert_eq!(client.get(&order).await.expect(200)["data"]["status"], "submitted");
+        assert_eq!(
+            (&project["status"], &project["contractValue"]),
+            (&json!("active"), &json!(0.0))
+        );
+        assert_eq!(
+            client.get(&order).await.expect(200)["data"]["status"],
+            "submitted"
+        );
 
-        sql.batch_execute("DROP TRIGGER no_commit ON plumbline.outbox").await.expect("dropped");
-        client.keyed("a", Method::POST, &format!("{order}/approve"), "").await.expect(200);
-        assert_eq!(count(&client).await, before.len() + 2, "the key was left to this one");
+        sql.batch_execute("DROP TRIGGER no_commit ON plumbline.outbox")
+            .await
+            .expect("dropped");
+        client
+            .keyed("a", Method::POST, &format!("{order}/approve"), "")
+            .await
+            .expect(200);
+        assert_eq!(
+            count(&client).await,
+            before.len() + 2,
+            "the key was left to this one"
+        );
         drop(sql);
         connection.await.expect("it ends").expect("cleanly");
         rig.end().await;
@@ -529,8 +762,14 @@ async fn a_record_that_is_too_large_for_an_event_is_not_changed() {
     with_server_and(&["--max-payload-bytes", "300"], async |rig| {
         let client = rig.tenant("*").await;
         let (path, _) = made(&client, "contacts", json!({"firstName": "Jane"})).await;
-        client.patch(&path, json!({"lastName": "x".repeat(200)})).await.problem(413, "payload_too_large");
-        assert_eq!(client.get(&path).await.expect(200)["data"]["lastName"], Value::Null);
+        client
+            .patch(&path, json!({"lastName": "x".repeat(200)}))
+            .await
+            .problem(413, "payload_too_large");
+        assert_eq!(
+            client.get(&path).await.expect(200)["data"]["lastName"],
+            Value::Null
+        );
         assert_eq!(told(&client).await, ["contact.created"]);
     })
     .await;
@@ -539,12 +778,37 @@ async fn a_record_that_is_too_large_for_an_event_is_not_changed() {
 /// One of each record; their paths by collection.
 async fn one_of_each(client: &Client<'_>) -> BTreeMap<&'static str, (String, Value)> {
     let mut all = BTreeMap::new();
-    let contact = made(client, "contacts", json!({"firstName": "Jane", "email": "ours@example.com"})).await;
+    let contact = made(
+        client,
+        "contacts",
+        json!({"firstName": "Jane", "email": "ours@example.com"}),
+    )
+    .await;
     let company = made(client, "companies", json!({"name": "ours"})).await;
-    let opportunity = made(client, "opportunities", json!({"name": "ours", "companyId": company.1["id"]})).await;
-    let project = made(client, "projects", json!({"name": "ours", "contactId": contact.1["id"]})).await;
-    let bid = made(client, "bids", json!({"title": "ours", "projectId": project.1["id"]})).await;
-    let pay_app = made(client, "pay-apps", json!({"projectId": project.1["id"], "amount": 1})).await;
+    let opportunity = made(
+        client,
+        "opportunities",
+        json!({"name": "ours", "companyId": company.1["id"]}),
+    )
+    .await;
+    let project = made(
+        client,
+        "projects",
+        json!({"name": "ours", "contactId": contact.1["id"]}),
+    )
+    .await;
+    let bid = made(
+        client,
+        "bids",
+        json!({"title": "ours", "projectId": project.1["id"]}),
+    )
+    .await;
+    let pay_app = made(
+        client,
+        "pay-apps",
+        json!({"projectId": project.1["id"], "amount": 1}),
+    )
+    .await;
     let items = doors()["items"].clone();
     let order = json!({"title": "ours", "projectId": project.1["id"], "items": items});
     let order = made(client, "change-orders", order).await;
@@ -563,13 +827,37 @@ async fn one_of_each(client: &Client<'_>) -> BTreeMap<&'static str, (String, Val
 /// Every route on one record: the collection, the method, the rest of the path, the body, and the scope.
 const ROUTES: [(&str, &str, &str, &str, &str); 23] = [
     ("contacts", "GET", "", "", "contacts:read"),
-    ("contacts", "PATCH", "", r#"{"firstName":"theirs"}"#, "contacts:write"),
+    (
+        "contacts",
+        "PATCH",
+        "",
+        r#"{"firstName":"theirs"}"#,
+        "contacts:write",
+    ),
     ("companies", "GET", "", "", "companies:read"),
-    ("companies", "PATCH", "", r#"{"name":"theirs"}"#, "companies:write"),
+    (
+        "companies",
+        "PATCH",
+        "",
+        r#"{"name":"theirs"}"#,
+        "companies:write",
+    ),
     ("opportunities", "GET", "", "", "opportunities:read"),
-    ("opportunities", "PATCH", "", r#"{"name":"theirs"}"#, "opportunities:write"),
+    (
+        "opportunities",
+        "PATCH",
+        "",
+        r#"{"name":"theirs"}"#,
+        "opportunities:write",
+    ),
     ("projects", "GET", "", "", "projects:read"),
-    ("projects", "PATCH", "", r#"{"status":"cancelled"}"#, "projects:write"),
+    (
+        "projects",
+        "PATCH",
+        "",
+        r#"{"status":"cancelled"}"#,
+        "projects:write",
+    ),
     ("bids", "GET", "", "", "bids:read"),
     ("bids", "PATCH", "", r#"{"title":"theirs"}"#, "bids:write"),
     ("bids", "POST", "/send", "", "bids:send"),
@@ -581,7 +869,13 @@ const ROUTES: [(&str, &str, &str, &str, &str); 23] = [
     ("pay-apps", "POST", "/submit", "", "pay_apps:write"),
     ("pay-apps", "POST", "/approve", "", "pay_apps:approve"),
     ("change-orders", "GET", "", "", "change_orders:read"),
-    ("change-orders", "PATCH", "", r#"{"title":"theirs"}"#, "change_orders:write"),
+    (
+        "change-orders",
+        "PATCH",
+        "",
+        r#"{"title":"theirs"}"#,
+        "change_orders:write",
+    ),
     ("change-orders", "POST", "/items", DOOR, "change_orders:write"),
     ("change-orders", "POST", "/submit", "", "change_orders:write"),
     ("change-orders", "POST", "/approve", "", "change_orders:approve"),
@@ -591,7 +885,10 @@ async fn ask(client: &Client<'_>, method: &str, path: &str, body: &str) -> Answe
     let request = client
         .request(method.parse().expect("a method"), path)
         .header("content-type", "application/json");
-    client.rig.send(request.body(body.to_owned().into()).expect("a request")).await
+    client
+        .rig
+        .send(request.body(body.to_owned().into()).expect("a request"))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -602,22 +899,42 @@ async fn every_route_of_a_record_needs_its_scope() {
         let of_lists = all.keys().flat_map(|collection| {
             let family = collection.replace('-', "_");
             let (read, write) = (format!("{family}:read"), format!("{family}:write"));
-            [(v1(collection), "GET", "", read), (v1(collection), "POST", "{}", write)]
+            [
+                (v1(collection), "GET", "", read),
+                (v1(collection), "POST", "{}", write),
+            ]
         });
         let of_records = ROUTES.iter().map(|(collection, method, rest, body, scope)| {
-            (format!("{}{rest}", all[collection].0), *method, *body, (*scope).to_owned())
+            (
+                format!("{}{rest}", all[collection].0),
+                *method,
+                *body,
+                (*scope).to_owned(),
+            )
         });
-        let scopes: Vec<&str> = plumbline_domain::Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+        let scopes: Vec<&str> = plumbline_domain::Scope::ALL
+            .iter()
+            .map(|scope| scope.as_str())
+            .collect();
         for (path, method, body, scope) in of_lists.chain(of_records) {
             let others: Vec<&str> = scopes.iter().copied().filter(|other| *other != scope).collect();
             let without = rig.client(owner.tenant, &others.join(",")).await;
-            let refused = ask(&without, method, &path, body).await.problem(403, "scope_insufficient");
-            assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(&scope)), "{method} {path}: {refused}");
+            let refused = ask(&without, method, &path, body)
+                .await
+                .problem(403, "scope_insufficient");
+            assert!(
+                refused["detail"]
+                    .as_str()
+                    .is_some_and(|detail| detail.contains(&scope)),
+                "{method} {path}: {refused}"
+            );
             let with = rig.client(owner.tenant, &scope).await;
             let answer = ask(&with, method, &path, body).await;
             let is_let_in = answer.status != 403 && answer.status != 401;
             assert!(is_let_in, "{method} {path}: {}", answer.text());
-            ask(&rig.stranger(), method, &path, body).await.problem(401, "unauthorized");
+            ask(&rig.stranger(), method, &path, body)
+                .await
+                .problem(401, "unauthorized");
         }
     })
     .await;
@@ -631,35 +948,80 @@ async fn s1_06_another_tenants_records_are_neither_found_nor_referred_to() {
         let before = told(&owner).await;
         for (collection, method, rest, body, _) in ROUTES {
             let path = format!("{}{rest}", all[collection].0);
-            let foreign = ask(&stranger, method, &path, body).await.problem(404, "not_found");
-            assert!(!foreign.to_string().contains("ours"), "{method} {path}: {foreign}");
-            let nobodys = ask(&stranger, method, &v1(&format!("{collection}/999999{rest}")), body).await;
-            assert_eq!(nobodys.problem(404, "not_found")["detail"], foreign["detail"], "{method} {path}");
+            let foreign = ask(&stranger, method, &path, body)
+                .await
+                .problem(404, "not_found");
+            assert!(
+                !foreign.to_string().contains("ours"),
+                "{method} {path}: {foreign}"
+            );
+            let nobodys = ask(
+                &stranger,
+                method,
+                &v1(&format!("{collection}/999999{rest}")),
+                body,
+            )
+            .await;
+            assert_eq!(
+                nobodys.problem(404, "not_found")["detail"],
+                foreign["detail"],
+                "{method} {path}"
+            );
         }
-        for path in ["contacts/0", "contacts/x", "bids/-1", "projects/9223372036854775808", "bids/1.0/send"] {
+        for path in [
+            "contacts/0",
+            "contacts/x",
+            "bids/-1",
+            "projects/9223372036854775808",
+            "bids/1.0/send",
+        ] {
             let method = if path.ends_with("send") { "POST" } else { "GET" };
             ask(&owner, method, &v1(path), "").await.problem(404, "not_found");
         }
         let id = |collection: &str| all[collection].1["id"].clone();
         for (collection, body, field) in [
-            ("projects", json!({"name": "HQ", "contactId": id("contacts")}), "contactId"),
-            ("opportunities", json!({"name": "Wing", "companyId": id("companies")}), "companyId"),
+            (
+                "projects",
+                json!({"name": "HQ", "contactId": id("contacts")}),
+                "contactId",
+            ),
+            (
+                "opportunities",
+                json!({"name": "Wing", "companyId": id("companies")}),
+                "companyId",
+            ),
             ("bids", json!({"projectId": id("projects")}), "projectId"),
-            ("pay-apps", json!({"projectId": id("projects"), "amount": 1}), "projectId"),
+            (
+                "pay-apps",
+                json!({"projectId": id("projects"), "amount": 1}),
+                "projectId",
+            ),
             ("change-orders", json!({"projectId": id("projects")}), "projectId"),
         ] {
-            assert_eq!(stranger.post(&v1(collection), body).await.faults(), [format!("{field}: not_found")]);
+            assert_eq!(
+                stranger.post(&v1(collection), body).await.faults(),
+                [format!("{field}: not_found")]
+            );
         }
         // Nor by a change.
         let (theirs, _) = made(&stranger, "bids", json!({})).await;
-        let stolen = stranger.patch(&theirs, json!({"projectId": id("projects")})).await;
+        let stolen = stranger
+            .patch(&theirs, json!({"projectId": id("projects")}))
+            .await;
         assert_eq!(stolen.faults(), ["projectId: not_found"]);
         for (collection, (path, record)) in &all {
-            assert_eq!(owner.get(path).await.expect(200)["data"], *record, "{collection}: nothing changed");
+            assert_eq!(
+                owner.get(path).await.expect(200)["data"],
+                *record,
+                "{collection}: nothing changed"
+            );
             let listed = stranger.get(&v1(collection)).await.expect(200)["data"].clone();
             assert!(!listed.to_string().contains("ours"), "{collection}");
         }
-        assert_eq!((told(&owner).await, told(&stranger).await), (before, vec!["bid.created".to_owned()]));
+        assert_eq!(
+            (told(&owner).await, told(&stranger).await),
+            (before, vec!["bid.created".to_owned()])
+        );
     })
     .await;
 }
@@ -674,7 +1036,10 @@ async fn records_are_listed_newest_first_page_by_page() {
         }
         let (mut seen, mut cursor) = (vec![], String::new());
         loop {
-            let page = client.get(&v1(&format!("bids?limit=2{cursor}"))).await.expect(200);
+            let page = client
+                .get(&v1(&format!("bids?limit=2{cursor}")))
+                .await
+                .expect(200);
             seen.extend(page["data"].as_array().expect("a list").clone());
             match page["meta"]["pagination"]["cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
@@ -682,11 +1047,20 @@ async fn records_are_listed_newest_first_page_by_page() {
             }
         }
         assert_eq!(seen, expected);
-        client.get(&v1(&format!("contacts?limit=2{cursor}"))).await.problem(400, "bad_request");
+        client
+            .get(&v1(&format!("contacts?limit=2{cursor}")))
+            .await
+            .problem(400, "bad_request");
         for limit in ["0", "101"] {
-            assert_eq!(client.get(&v1(&format!("projects?limit={limit}"))).await.faults(), ["limit: invalid"]);
+            assert_eq!(
+                client.get(&v1(&format!("projects?limit={limit}"))).await.faults(),
+                ["limit: invalid"]
+            );
         }
-        assert_eq!(client.get(&v1("projects?status=active")).await.faults(), ["status: unknown_parameter"]);
+        assert_eq!(
+            client.get(&v1("projects?status=active")).await.faults(),
+            ["status: unknown_parameter"]
+        );
     })
     .await;
 }

@@ -128,7 +128,9 @@ pub enum CannotApprove {
     #[error(transparent)]
     Illegal(#[from] IllegalStep),
     /// It takes away more than there is.
-    #[error("the project's contract value of {value} would fall below zero: the change order deducts more than that")]
+    #[error(
+        "the project's contract value of {value} would fall below zero: the change order deducts more than that"
+    )]
     BelowZero {
         /// The contract value as it is.
         value: Money,
@@ -160,11 +162,16 @@ impl ChangeOrder {
     ) -> Result<Approval, CannotApprove> {
         let status = self.status.after(ChangeOrderStep::Approve)?;
         let items = &self.details.items;
-        let value = total(items)
-            .and_then(|total| contract_value.plus(total))
-            .ok_or(CannotApprove::TooLarge { value: contract_value })?;
+        let value =
+            total(items)
+                .and_then(|total| contract_value.plus(total))
+                .ok_or(CannotApprove::TooLarge {
+                    value: contract_value,
+                })?;
         if value < Money::ZERO {
-            return Err(CannotApprove::BelowZero { value: contract_value });
+            return Err(CannotApprove::BelowZero {
+                value: contract_value,
+            });
         }
         if let Some(present) = bid_items.filter(|present| present + items.len() > APPLIED_ITEMS_MAX) {
             return Err(CannotApprove::TooManyItems { present });
@@ -237,7 +244,11 @@ mod tests {
         let many = vec![1; ITEMS_MAX];
         let order = order(ChangeOrderStatus::Submitted, &many);
         for (present, is_fine) in [(0, true), (800, true), (801, false)] {
-            assert_eq!(order.approval(Money::ZERO, Some(present)).is_ok(), is_fine, "{present}");
+            assert_eq!(
+                order.approval(Money::ZERO, Some(present)).is_ok(),
+                is_fine,
+                "{present}"
+            );
         }
     }
 
@@ -254,7 +265,10 @@ mod tests {
         let full = order(ChangeOrderStatus::Draft, &vec![1; ITEMS_MAX - 1]).details;
         let items = |count: usize| order(ChangeOrderStatus::Draft, &vec![1; count]).details.items;
         let codes = |count| -> Vec<&str> {
-            full.faults_of_added(&items(count)).iter().map(|fault| fault.code).collect()
+            full.faults_of_added(&items(count))
+                .iter()
+                .map(|fault| fault.code)
+                .collect()
         };
         assert_eq!(codes(0), ["required"]);
         assert_eq!(codes(1), Vec::<&str>::new());

@@ -47,7 +47,11 @@ pub(super) fn check(faults: &mut Faults, items: &[Item], deductions: Deductions)
         }
     }
     if total(items).is_none() {
-        faults.add("items", "too_large", "come to more than can be kept: lower the quantities or prices");
+        faults.add(
+            "items",
+            "too_large",
+            "come to more than can be kept: lower the quantities or prices",
+        );
     }
 }
 
@@ -58,12 +62,20 @@ pub(super) fn check_added(present: &[Item], added: &[Item]) -> Vec<Fault> {
         faults.add("items", "required", "name at least one item");
     }
     if present.len() + added.len() > ITEMS_MAX {
-        faults.add("items", "too_many", format!("a change order has at most {ITEMS_MAX} items"));
+        faults.add(
+            "items",
+            "too_many",
+            format!("a change order has at most {ITEMS_MAX} items"),
+        );
         return faults.0;
     }
     check(&mut faults, added, Deductions::Allowed);
     if total(&[present, added].concat()).is_none() {
-        faults.add("items", "too_large", "come to more than can be kept: lower the quantities or prices");
+        faults.add(
+            "items",
+            "too_large",
+            "come to more than can be kept: lower the quantities or prices",
+        );
     }
     faults.0.dedup();
     faults.0

@@ -74,7 +74,11 @@ fn remedy(steps: &[&str]) -> String {
 /// Checks a state machine against a table of every state: the states after each step, `None` where it is refused.
 #[cfg(test)]
 pub(super) fn check_table<S: Lifecycle + std::fmt::Debug>(steps: &[S::Step], table: &[(S, &[Option<S>])]) {
-    assert_eq!(steps.len(), S::TRANSITIONS.len(), "every step is in the table once");
+    assert_eq!(
+        steps.len(),
+        S::TRANSITIONS.len(),
+        "every step is in the table once"
+    );
     for (state, after) in table {
         for (step, expected) in steps.iter().zip(*after) {
             assert_eq!(state.after(*step).ok(), *expected, "{state:?}");

@@ -95,7 +95,9 @@ impl Quantity {
     /// [`InvalidDecimal`]: nothing is rounded.
     pub fn parse(text: &str) -> Result<Option<Self>, InvalidDecimal> {
         match decimal(text, Self::PLACES)? {
-            Some(thousandths) if thousandths <= Self::THOUSANDTHS_MAX => Ok(Self::from_thousandths(thousandths)),
+            Some(thousandths) if thousandths <= Self::THOUSANDTHS_MAX => {
+                Ok(Self::from_thousandths(thousandths))
+            }
             _ => Err(InvalidDecimal::TooLarge(Self::MAX)),
         }
     }
@@ -161,7 +163,11 @@ mod tests {
             ("-0.01", "-0.01"),
             ("999999999999.99", "999999999999.99"),
         ] {
-            assert_eq!(Money::parse(text).map(|money| money.to_string()), Ok(shown.to_owned()), "{text}");
+            assert_eq!(
+                Money::parse(text).map(|money| money.to_string()),
+                Ok(shown.to_owned()),
+                "{text}"
+            );
         }
         let too_large = InvalidDecimal::TooLarge("999999999999.99");
         for (text, fault) in [
@@ -182,7 +188,12 @@ mod tests {
 
     #[test]
     fn a_quantity_is_more_than_nothing_and_exact_to_a_thousandth() {
-        for (text, shown) in [("12", "12"), ("0.125", "0.125"), ("2.50", "2.5"), ("1000000", "1000000")] {
+        for (text, shown) in [
+            ("12", "12"),
+            ("0.125", "0.125"),
+            ("2.50", "2.5"),
+            ("1000000", "1000000"),
+        ] {
             let read = Quantity::parse(text).map(|quantity| quantity.map(|quantity| quantity.to_string()));
             assert_eq!(read, Ok(Some(shown.to_owned())), "{text}");
         }

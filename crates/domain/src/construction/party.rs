@@ -1,8 +1,6 @@
 //! Whom a tenant deals with: contacts, companies, opportunities.
 
-use super::{
-    Fault, Faults, Money, NAME_CHARS_MAX, PHONE_CHARS_MAX, STAGE_CHARS_MAX, WEBSITE_CHARS_MAX,
-};
+use super::{Fault, Faults, Money, NAME_CHARS_MAX, PHONE_CHARS_MAX, STAGE_CHARS_MAX, WEBSITE_CHARS_MAX};
 use crate::{CompanyId, ContactId, OpportunityId, TenantId, Timestamp};
 
 /// A person or firm that a tenant knows.

@@ -94,7 +94,12 @@ mod tests {
 
     #[test]
     fn s1_12_a_project_number_has_three_digits_and_grows() {
-        for (number, text) in [(1, "PRJ-001"), (42, "PRJ-042"), (999, "PRJ-999"), (1_000, "PRJ-1000")] {
+        for (number, text) in [
+            (1, "PRJ-001"),
+            (42, "PRJ-042"),
+            (999, "PRJ-999"),
+            (1_000, "PRJ-1000"),
+        ] {
             assert_eq!(ProjectNumber(number).to_string(), text);
         }
     }

@@ -54,10 +54,7 @@ impl Stored for Bid {
             WHERE tenant_id = $1
             RETURNING id";
         let row = session
-            .query_one(
-                sql,
-                &[&tenant.0, &details.project.map(|id| id.0), &details.title],
-            )
+            .query_one(sql, &[&tenant.0, &details.project.map(|id| id.0), &details.title])
             .await?;
         let id = BidId(row.column("id")?);
         append_items(session, tenant, id, 0, &details.items).await?;

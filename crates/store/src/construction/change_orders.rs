@@ -72,10 +72,7 @@ impl Stored for ChangeOrder {
             SET project_id = $3, title = $4, updated_at = now()
             WHERE tenant_id = $1 AND id = $2";
         session
-            .execute(
-                sql,
-                &[&tenant.0, &id.0, &details.project.0, &details.title],
-            )
+            .execute(sql, &[&tenant.0, &id.0, &details.project.0, &details.title])
             .await?;
         let clear = "DELETE FROM change_order_items WHERE tenant_id = $1 AND change_order_id = $2";
         session.execute(clear, &[&tenant.0, &id.0]).await?;
@@ -129,5 +126,8 @@ pub async fn applied(
     bid: BidId,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE change_orders SET applied_to_bid = $3 WHERE tenant_id = $1 AND id = $2";
-    session.execute(sql, &[&tenant.0, &order.0, &bid.0]).await.map(drop)
+    session
+        .execute(sql, &[&tenant.0, &order.0, &bid.0])
+        .await
+        .map(drop)
 }

@@ -51,10 +51,7 @@ impl Stored for Opportunity {
             RETURNING id";
         let (value, company) = (details.value.map(Money::cents), details.company.map(|id| id.0));
         let row = session
-            .query_one(
-                sql,
-                &[&tenant.0, &details.name, &details.stage, &value, &company],
-            )
+            .query_one(sql, &[&tenant.0, &details.name, &details.stage, &value, &company])
             .await?;
         Ok(OpportunityId(row.column("id")?))
     }
@@ -73,14 +70,7 @@ impl Stored for Opportunity {
         session
             .execute(
                 sql,
-                &[
-                    &tenant.0,
-                    &id.0,
-                    &details.name,
-                    &details.stage,
-                    &value,
-                    &company,
-                ],
+                &[&tenant.0, &id.0, &details.name, &details.stage, &value, &company],
             )
             .await
             .map(drop)

@@ -78,7 +78,8 @@ impl<R: Exposed> Render<R> for Json {
 }
 
 fn text<R: Exposed>(record: &R) -> String {
-    serde_json::to_string(&R::Wire::from(record)).expect("the wire types have string keys only, so they are JSON")
+    serde_json::to_string(&R::Wire::from(record))
+        .expect("the wire types have string keys only, so they are JSON")
 }
 
 fn members(object: &str) -> BTreeMap<&str, &RawValue> {
@@ -321,15 +322,22 @@ mod tests {
         assert_eq!(changed, Ok(()));
         assert_eq!((details.contact, details.contract_value.cents()), (None, 100));
         assert_eq!(details.name, "Acme HQ Renovation");
-        let refused = read(r#"{"name":null,"contractValue":null,"status":"done"}"#, |fields| {
-            Project::change_details(fields, &mut details);
-            Some(())
-        });
+        let refused = read(
+            r#"{"name":null,"contractValue":null,"status":"done"}"#,
+            |fields| {
+                Project::change_details(fields, &mut details);
+                Some(())
+            },
+        );
         assert_eq!(
             refused,
-            Err(["name: invalid_type", "contractValue: invalid_type", "status: invalid"]
-                .map(str::to_owned)
-                .to_vec())
+            Err([
+                "name: invalid_type",
+                "contractValue: invalid_type",
+                "status: invalid"
+            ]
+            .map(str::to_owned)
+            .to_vec())
         );
     }
 }

@@ -14,10 +14,7 @@ pub(super) fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok
     serializer.collect_str(&format_args!("{at:.3}"))
 }
 
-pub(super) fn optional_time<S: Serializer>(
-    at: &Option<Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+pub(super) fn optional_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => time(at, serializer),
         None => serializer.serialize_none(),

@@ -45,9 +45,14 @@ pub(in crate::dialects::native) async fn send(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<Bid>(caller, path, incoming, engine, Scope::BidsSend, async |unit, bid| {
-        unit.step_bid(bid, BidStep::Send, &Json).await
-    })
+    step::<Bid>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::BidsSend,
+        async |unit, bid| unit.step_bid(bid, BidStep::Send, &Json).await,
+    )
     .await
 }
 
@@ -58,9 +63,14 @@ pub(in crate::dialects::native) async fn view(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<Bid>(caller, path, incoming, engine, Scope::BidsWrite, async |unit, bid| {
-        unit.step_bid(bid, BidStep::View, &Json).await
-    })
+    step::<Bid>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::BidsWrite,
+        async |unit, bid| unit.step_bid(bid, BidStep::View, &Json).await,
+    )
     .await
 }
 
@@ -71,9 +81,14 @@ pub(in crate::dialects::native) async fn accept(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<Bid>(caller, path, incoming, engine, Scope::BidsAcceptReject, async |unit, bid| {
-        unit.step_bid(bid, BidStep::Accept, &Json).await
-    })
+    step::<Bid>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::BidsAcceptReject,
+        async |unit, bid| unit.step_bid(bid, BidStep::Accept, &Json).await,
+    )
     .await
 }
 
@@ -84,9 +99,14 @@ pub(in crate::dialects::native) async fn reject(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<Bid>(caller, path, incoming, engine, Scope::BidsAcceptReject, async |unit, bid| {
-        unit.step_bid(bid, BidStep::Reject, &Json).await
-    })
+    step::<Bid>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::BidsAcceptReject,
+        async |unit, bid| unit.step_bid(bid, BidStep::Reject, &Json).await,
+    )
     .await
 }
 

@@ -79,9 +79,14 @@ pub(in crate::dialects::native) async fn submit(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<ChangeOrder>(caller, path, incoming, engine, Scope::ChangeOrdersWrite, async |unit, id| {
-        unit.submit_change_order(id, &Json).await
-    })
+    step::<ChangeOrder>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::ChangeOrdersWrite,
+        async |unit, id| unit.submit_change_order(id, &Json).await,
+    )
     .await
 }
 
@@ -92,9 +97,14 @@ pub(in crate::dialects::native) async fn approve(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<ChangeOrder>(caller, path, incoming, engine, Scope::ChangeOrdersApprove, async |unit, id| {
-        unit.approve_change_order(id, &Json).await
-    })
+    step::<ChangeOrder>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::ChangeOrdersApprove,
+        async |unit, id| unit.approve_change_order(id, &Json).await,
+    )
     .await
 }
 

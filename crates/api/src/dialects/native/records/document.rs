@@ -2,7 +2,9 @@
 
 use plumbline_domain::Scope;
 use plumbline_domain::construction::{Bid, ChangeOrder, Company, Contact, Opportunity, PayApp, Project};
-use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{
+    HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
@@ -27,14 +29,24 @@ pub(in crate::dialects::native) fn describe(document: &mut OpenApi) {
 
     record::<Bid>(document);
     step::<Bid>(document, "send", "Send a draft to the customer.", Scope::BidsSend);
-    step::<Bid>(document, "view", "Note that the customer has seen a sent bid.", Scope::BidsWrite);
+    step::<Bid>(
+        document,
+        "view",
+        "Note that the customer has seen a sent bid.",
+        Scope::BidsWrite,
+    );
     let accept = "Accept a bid that was sent or viewed. This is final.";
     step::<Bid>(document, "accept", accept, Scope::BidsAcceptReject);
     let reject = "Reject a bid that was sent or viewed. This is final.";
     step::<Bid>(document, "reject", reject, Scope::BidsAcceptReject);
 
     record::<PayApp>(document);
-    step::<PayApp>(document, "submit", "Submit a draft for approval.", Scope::PayAppsWrite);
+    step::<PayApp>(
+        document,
+        "submit",
+        "Submit a draft for approval.",
+        Scope::PayAppsWrite,
+    );
     let approve = "Approve a submitted pay application. This is final.";
     step::<PayApp>(document, "approve", approve, Scope::PayAppsApprove);
 
@@ -57,9 +69,17 @@ fn record<R: Exposed>(document: &mut OpenApi) {
     let page = generic::<Page<R::Wire>>(document, "Page", &R::Wire::name());
     let (new, changes) = (schema::<R::New>(document), schema::<R::Changes>(document));
 
-    let create = operation(&format!("create{one}"), &format!("Create a {word}."), R::MAY_WRITE)
-        .request_body(Some(body(&new)))
-        .responses(responses::<(Common, Scoped, WithBody)>(201, "The new record.", &envelope));
+    let create = operation(
+        &format!("create{one}"),
+        &format!("Create a {word}."),
+        R::MAY_WRITE,
+    )
+    .request_body(Some(body(&new)))
+    .responses(responses::<(Common, Scoped, WithBody)>(
+        201,
+        "The new record.",
+        &envelope,
+    ));
     add(document, &collection, HttpMethod::Post, create);
     let list = operation(
         &format!("list{many}"),
@@ -67,11 +87,19 @@ fn record<R: Exposed>(document: &mut OpenApi) {
         R::MAY_READ,
     )
     .parameters(Some(PageParameters::into_params(|| None)))
-    .responses(responses::<(Common, Scoped, InList)>(200, "A page of them.", &page));
+    .responses(responses::<(Common, Scoped, InList)>(
+        200,
+        "A page of them.",
+        &page,
+    ));
     add(document, &collection, HttpMethod::Get, list);
     let read = operation(&format!("get{one}"), &format!("One {word}."), R::MAY_READ)
         .parameter(id())
-        .responses(responses::<(Common, Scoped, OfRecord)>(200, "The record.", &envelope));
+        .responses(responses::<(Common, Scoped, OfRecord)>(
+            200,
+            "The record.",
+            &envelope,
+        ));
     add(document, &member, HttpMethod::Get, read);
     let summary = format!("Change a {word}. What is left out stays as it is.");
     let update = operation(&format!("update{one}"), &summary, R::MAY_WRITE)
@@ -111,7 +139,12 @@ fn added_items(document: &mut OpenApi) {
             "The change order with all its items.",
             &envelope,
         ));
-    add(document, "/api/v1/change-orders/{id}/items", HttpMethod::Post, operation);
+    add(
+        document,
+        "/api/v1/change-orders/{id}/items",
+        HttpMethod::Post,
+        operation,
+    );
 }
 
 fn operation(id: &str, summary: &str, scope: Scope) -> OperationBuilder {
@@ -128,7 +161,9 @@ fn add(document: &mut OpenApi, path: &str, method: HttpMethod, operation: Operat
 }
 
 fn id() -> Parameter {
-    let number = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).build();
+    let number = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .build();
     ParameterBuilder::new()
         .name("id")
         .parameter_in(ParameterIn::Path)

@@ -48,9 +48,14 @@ pub(in crate::dialects::native) async fn submit(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<PayApp>(caller, path, incoming, engine, Scope::PayAppsWrite, async |unit, id| {
-        unit.step_pay_app(id, PayAppStep::Submit, &Json).await
-    })
+    step::<PayApp>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::PayAppsWrite,
+        async |unit, id| unit.step_pay_app(id, PayAppStep::Submit, &Json).await,
+    )
     .await
 }
 
@@ -61,9 +66,14 @@ pub(in crate::dialects::native) async fn approve(
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {
-    step::<PayApp>(caller, path, incoming, engine, Scope::PayAppsApprove, async |unit, id| {
-        unit.step_pay_app(id, PayAppStep::Approve, &Json).await
-    })
+    step::<PayApp>(
+        caller,
+        path,
+        incoming,
+        engine,
+        Scope::PayAppsApprove,
+        async |unit, id| unit.step_pay_app(id, PayAppStep::Approve, &Json).await,
+    )
     .await
 }
 

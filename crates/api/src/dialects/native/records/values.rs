@@ -88,9 +88,16 @@ impl<'a> FromJson<'a> for Date {
                 4 | 7 => byte == b'-',
                 _ => byte.is_ascii_digit(),
             });
-        let day = text.parse().ok().filter(|_| is_plain && !text.starts_with("0000"));
+        let day = text
+            .parse()
+            .ok()
+            .filter(|_| is_plain && !text.starts_with("0000"));
         if day.is_none() {
-            faults.push(FieldError::new(path, "invalid", "must be a day such as 2026-04-30"));
+            faults.push(FieldError::new(
+                path,
+                "invalid",
+                "must be a day such as 2026-04-30",
+            ));
         }
         day
     }
@@ -135,7 +142,10 @@ mod tests {
 
     #[test]
     fn a_day_is_written_in_full() {
-        assert_eq!(read::<Date>(r#""2026-02-28""#).map(|day| day.to_string()), Ok("2026-02-28".to_owned()));
+        assert_eq!(
+            read::<Date>(r#""2026-02-28""#).map(|day| day.to_string()),
+            Ok("2026-02-28".to_owned())
+        );
         for text in [
             r#""2026-02-30""#,
             r#""2026-2-3""#,
