@@ -99,6 +99,17 @@ impl Unit {
         Ok(())
     }
 
+    /// Undo everything, and give the connection back: what dropping does, without the cost of a new connection.
+    pub async fn roll_back(self) {
+        if let Err(error) = self.session.rollback().await {
+            // The connection is lost, which rolls back, too.
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a change was not rolled back by us"
+            );
+        }
+    }
+
     /// Whose change this is.
     pub fn tenant(&self) -> TenantId {
         self.tenant
