@@ -21,7 +21,7 @@ pub(crate) use self::change::{Answer, change, replay, respond};
 pub(crate) use self::cursor::{Cursors, ListKind};
 pub(crate) use self::edge::{Edge, Measured, edge};
 pub(crate) use self::failure::Failure;
-pub(crate) use self::fields::{Fields, FromJson, elements, shown};
+pub(crate) use self::fields::{Fields, FromJson, elements, invalid_type, shown, word};
 pub(crate) use self::query::Parameters;
 pub(crate) use self::request_id::RequestId;
 pub(crate) use self::time::{optional_time, time};

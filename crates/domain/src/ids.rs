@@ -28,6 +28,12 @@ macro_rules! numeric_id {
             }
         }
 
+        impl From<$name> for i64 {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
@@ -60,6 +66,41 @@ numeric_id!(
     /// A person of a tenant.
     UserId,
     "user"
+);
+numeric_id!(
+    /// A person or firm that a tenant knows.
+    ContactId,
+    "contact"
+);
+numeric_id!(
+    /// A firm that a tenant sells to.
+    CompanyId,
+    "company"
+);
+numeric_id!(
+    /// A sale that may come about.
+    OpportunityId,
+    "opportunity"
+);
+numeric_id!(
+    /// A construction project.
+    ProjectId,
+    "project"
+);
+numeric_id!(
+    /// A bid (its id, not its `BID-001`).
+    BidId,
+    "bid"
+);
+numeric_id!(
+    /// A pay application.
+    PayAppId,
+    "pay application"
+);
+numeric_id!(
+    /// A change order.
+    ChangeOrderId,
+    "change order"
 );
 
 macro_rules! prefixed_id {

@@ -4,6 +4,7 @@
 //! decision can be tested as a table. See `docs/ARCHITECTURE.md` for who may depend on whom.
 
 pub mod address;
+pub mod construction;
 pub mod delay;
 pub mod delivery;
 pub mod endpoint;
@@ -25,7 +26,10 @@ pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
 pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
 pub use endpoint::{DisabledReason, Endpoint, Subscription};
 pub use event::{Event, EventType};
-pub use ids::{ApiKeyId, DeliveryId, EndpointId, EventId, TenantId, UserId};
+pub use ids::{
+    ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId,
+    PayAppId, ProjectId, TenantId, UserId,
+};
 pub use json::JsonText;
 pub use lane::Lane;
 pub use outcome::{Answer, AttemptOutcome, StatusCode, Unreachable, Verdict};
@@ -37,3 +41,5 @@ pub use secret::{KeyDerivation, SecretVersion, SigningSecret};
 
 /// A point in time, to the nanosecond, in UTC.
 pub use jiff::Timestamp;
+/// A day of the calendar.
+pub use jiff::civil::Date;

@@ -36,6 +36,42 @@ scopes! {
     EventsRead = "events:read",
     /// Define the tenant's own event types.
     EventTypesWrite = "event_types:write",
+    /// List and read contacts.
+    ContactsRead = "contacts:read",
+    /// Create and change contacts.
+    ContactsWrite = "contacts:write",
+    /// List and read companies.
+    CompaniesRead = "companies:read",
+    /// Create and change companies.
+    CompaniesWrite = "companies:write",
+    /// List and read opportunities.
+    OpportunitiesRead = "opportunities:read",
+    /// Create and change opportunities.
+    OpportunitiesWrite = "opportunities:write",
+    /// List and read projects.
+    ProjectsRead = "projects:read",
+    /// Create and change projects, their status included.
+    ProjectsWrite = "projects:write",
+    /// List and read bids.
+    BidsRead = "bids:read",
+    /// Create and change bids, and note that one was viewed.
+    BidsWrite = "bids:write",
+    /// Send bids.
+    BidsSend = "bids:send",
+    /// Accept and reject bids.
+    BidsAcceptReject = "bids:accept_reject",
+    /// List and read pay applications.
+    PayAppsRead = "pay_apps:read",
+    /// Create, change and submit pay applications.
+    PayAppsWrite = "pay_apps:write",
+    /// Approve pay applications.
+    PayAppsApprove = "pay_apps:approve",
+    /// List and read change orders.
+    ChangeOrdersRead = "change_orders:read",
+    /// Create, change and submit change orders, and add items.
+    ChangeOrdersWrite = "change_orders:write",
+    /// Approve change orders.
+    ChangeOrdersApprove = "change_orders:approve",
 }
 
 impl Scope {

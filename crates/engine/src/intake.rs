@@ -66,7 +66,16 @@ struct Counters {
 #[derive(Clone)]
 pub struct Intake {
     requests: mpsc::Sender<Request>,
-    counters: Arc<Counters>,
+    committer: Arc<Committer>,
+}
+
+/// How events that somebody else's transaction accepts will travel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passage {
+    /// The queue that carries them.
+    pub(crate) lane: Lane,
+    /// Whether they are published right after the commit; else the relay will.
+    pub(crate) sent: bool,
 }
 
 struct Request {
@@ -104,17 +113,37 @@ impl Intake {
     /// Start with this many commits in flight at once at most.
     pub(crate) fn spawn(store: Store, publisher: Publisher, commits_max: usize) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE_MAX);
-        let counters = Arc::new(Counters::default());
         let tasks = TaskTracker::new();
         let committer = Arc::new(Committer {
             store,
             publisher,
-            counters: counters.clone(),
+            counters: Arc::new(Counters::default()),
             tasks: tasks.clone(),
             shares: Mutex::new(HashMap::new()),
         });
-        tasks.spawn(gather(committer, inbox, commits_max.max(1)));
-        Self { requests, counters }
+        tasks.spawn(gather(committer.clone(), inbox, commits_max.max(1)));
+        Self { requests, committer }
+    }
+
+    /// How this many events of a tenant, which a transaction of its own accepts, will travel.
+    pub(crate) fn passage(&self, tenant: TenantId, events: usize) -> Passage {
+        Passage {
+            lane: self.committer.lanes(&[(tenant, events)])[0],
+            sent: self.committer.publishes_at_once(),
+        }
+    }
+
+    /// Publish events that a transaction of its own has committed, with their tenant's version of its endpoints.
+    pub(crate) fn committed(&self, events: Vec<Event>, passage: Passage) {
+        self.committer
+            .counters
+            .accepted
+            .fetch_add(events.len() as u64, Ordering::Relaxed);
+        let messages = events
+            .into_iter()
+            .map(|event| message(event, passage.lane))
+            .collect();
+        self.committer.hand_over(messages, passage.sent);
     }
 
     /// Commit events of one tenant, all or none, and hand them to the dispatchers.
@@ -150,19 +179,20 @@ impl Intake {
 
     /// What it has done so far.
     pub fn figures(&self) -> IntakeFigures {
+        let counters = &self.committer.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         IntakeFigures {
-            accepted_total: read(&self.counters.accepted),
-            batches_total: read(&self.counters.batches),
-            unsent_total: read(&self.counters.unsent),
-            commit_seconds_sum: Duration::from_micros(read(&self.counters.commit_micros)).as_secs_f64(),
+            accepted_total: read(&counters.accepted),
+            batches_total: read(&counters.batches),
+            unsent_total: read(&counters.unsent),
+            commit_seconds_sum: Duration::from_micros(read(&counters.commit_micros)).as_secs_f64(),
             waiting: QUEUE_MAX - self.requests.capacity(),
         }
     }
 
     /// Wait until what was committed has been published or left to the relay. Call when no request is running.
     pub async fn settled(&self) {
-        while self.counters.publishing_bytes.load(Ordering::Acquire) > 0 {
+        while self.committer.counters.publishing_bytes.load(Ordering::Acquire) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -239,9 +269,12 @@ impl Committer {
     /// Commit a batch, answer its requests and publish its events.
     async fn commit(&self, requests: Vec<Request>) {
         let started = Instant::now();
-        let sent = self.publisher.is_ready()
-            && self.counters.publishing_bytes.load(Ordering::Acquire) < PUBLISHING_BYTES_MAX;
-        let lanes = self.lanes(&requests);
+        let sent = self.publishes_at_once();
+        let sizes: Vec<_> = requests
+            .iter()
+            .map(|request| (request.tenant, request.events.len()))
+            .collect();
+        let lanes = self.lanes(&sizes);
         let (mut new, mut keyed) = (vec![], vec![]);
         for (request, lane) in requests.iter().zip(&lanes) {
             let first = new.len();
@@ -302,16 +335,25 @@ impl Committer {
             let _ = answer.send(Ok(Published::Accepted(
                 events.iter().map(|event| event.id).collect(),
             )));
-            messages.extend(events.into_iter().map(|event| EventMessage {
-                event: Event {
+            messages.extend(events.into_iter().map(|event| {
+                let event = Event {
                     endpoints_version: version,
                     ..event
-                },
-                lane,
-                chunk: None,
-                republished: false,
+                };
+                message(event, lane)
             }));
         }
+        self.hand_over(messages, sent);
+    }
+
+    /// Whether what commits now can be published right after; else it is left to the relay.
+    fn publishes_at_once(&self) -> bool {
+        self.publisher.is_ready()
+            && self.counters.publishing_bytes.load(Ordering::Acquire) < PUBLISHING_BYTES_MAX
+    }
+
+    /// Publish what was committed as sent, or count what is left to the relay.
+    fn hand_over(&self, messages: Vec<EventMessage>, sent: bool) {
         if sent {
             self.publish(messages);
         } else {
@@ -346,26 +388,19 @@ impl Committer {
         }
     }
 
-    /// A request beyond its tenant's fair rate travels in the bulk lane, as a whole.
-    fn lanes(&self, requests: &[Request]) -> Vec<Lane> {
+    /// So many events of a tenant, beyond its fair rate, travel in the bulk lane, as a whole.
+    fn lanes(&self, sizes: &[(TenantId, usize)]) -> Vec<Lane> {
         let now = Timestamp::now();
         let mut shares = self.shares.lock();
         if shares.len() > SHARES_MAX {
             shares.retain(|_, share| !share.is_full(now));
         }
-        let lane_of = |request: &Request| {
-            let share = shares
-                .entry(request.tenant)
-                .or_insert_with(|| FairShare::new(now));
+        let lane_of = |&(tenant, events): &(TenantId, usize)| {
+            let share = shares.entry(tenant).or_insert_with(|| FairShare::new(now));
             // The last event decides: a batch stays together.
-            request
-                .events
-                .iter()
-                .map(|_| share.lane(now))
-                .last()
-                .unwrap_or(Lane::Fast)
+            (0..events).map(|_| share.lane(now)).last().unwrap_or(Lane::Fast)
         };
-        requests.iter().map(lane_of).collect()
+        sizes.iter().map(lane_of).collect()
     }
 
     /// Publish off the request's path. What fails is marked, so that the relay need not wait for a quiet queue.
@@ -402,6 +437,16 @@ impl Committer {
             }
             counters.publishing_bytes.fetch_sub(bytes, Ordering::AcqRel);
         });
+    }
+}
+
+/// The first message of an event.
+fn message(event: Event, lane: Lane) -> EventMessage {
+    EventMessage {
+        event,
+        lane,
+        chunk: None,
+        republished: false,
     }
 }
 

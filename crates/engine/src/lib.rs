@@ -7,6 +7,7 @@ pub mod administration;
 pub mod assembly;
 pub mod authentication;
 pub mod catalogue;
+pub mod construction;
 pub mod deliveries;
 pub mod endpoints;
 pub mod error;

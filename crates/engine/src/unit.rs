@@ -1,12 +1,14 @@
 //! A unit of work: one transaction, the idempotency key that guards it, and what is to be published after it.
 
 use plumbline_broker::wire::RetryMessage;
-use plumbline_domain::TenantId;
+use plumbline_domain::{Event, EventId, EventType, JsonText, TenantId, Timestamp};
+use plumbline_store::events::NewEvent;
 use plumbline_store::idempotency::Claim;
-use plumbline_store::{Session, idempotency};
+use plumbline_store::{Session, events, idempotency};
 
 pub use plumbline_store::idempotency::StoredResponse;
 
+use crate::intake::Passage;
 use crate::{Engine, Error};
 
 /// A client's promise that a repetition of a request is the same request.
@@ -32,6 +34,7 @@ pub struct Unit {
     pub(crate) session: Session,
     pub(crate) tenant: TenantId,
     idempotency: Option<Idempotency>,
+    emitted: Vec<Event>,
     after_commit: Vec<RetryMessage>,
 }
 
@@ -60,6 +63,7 @@ impl Engine {
             session,
             tenant,
             idempotency,
+            emitted: vec![],
             after_commit: vec![],
         })))
     }
@@ -76,15 +80,34 @@ impl Unit {
             session,
             tenant,
             idempotency,
+            mut emitted,
             after_commit,
         } = self;
         if let Some(Idempotency { key, .. }) = &idempotency {
             idempotency::complete(&session, tenant, key, &response).await?;
         }
-        session.commit().await?;
+        if emitted.is_empty() {
+            session.commit().await?;
+        } else {
+            let passage = engine.intake().passage(tenant, emitted.len());
+            accept(&session, tenant, &mut emitted, passage).await?;
+            session.commit().await?;
+            engine.intake().committed(emitted, passage);
+        }
         // The rows are pending and due: should this publication be lost, the sweep finds them.
         engine.publish_due(after_commit);
         Ok(())
+    }
+
+    /// Undo everything, and give the connection back: what dropping does, without the cost of a new connection.
+    pub async fn roll_back(self) {
+        if let Err(error) = self.session.rollback().await {
+            // The connection is lost, which rolls back, too.
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a change was not rolled back by us"
+            );
+        }
     }
 
     /// Whose change this is.
@@ -92,10 +115,67 @@ impl Unit {
         self.tenant
     }
 
+    /// Accept an event with this change: it commits with it, or never happened. It is published after the commit, off
+    /// the request's path, as the intake publishes.
+    ///
+    /// # Errors
+    /// [`Error::PayloadTooLarge`], for which the change is better not made either.
+    pub fn emit(
+        &mut self,
+        event_type: EventType,
+        data: JsonText,
+        previous_attributes: Option<JsonText>,
+    ) -> Result<(), Error> {
+        let previous_bytes = previous_attributes.as_ref().map_or(0, |json| json.as_str().len());
+        let bytes = data.as_str().len() + previous_bytes;
+        let limit = self.engine.config().payload_bytes_max;
+        if bytes > limit {
+            return Err(Error::PayloadTooLarge { actual: bytes, limit });
+        }
+        let now = Timestamp::now();
+        self.emitted.push(Event {
+            id: EventId::new(now, rand::random()),
+            tenant: self.tenant,
+            event_type,
+            data,
+            previous_attributes,
+            occurred_at: now,
+            // Set when it is accepted.
+            endpoints_version: 0,
+        });
+        Ok(())
+    }
+
     /// Publish this once the transaction has committed.
     pub(crate) fn then_send(&mut self, message: RetryMessage) {
         self.after_commit.push(message);
     }
+}
+
+/// Insert events and their outbox rows: the intake's statement, and the last one before the commit. It reads the
+/// version of the tenant's endpoints, and between that and the commit no change of the endpoints should slip in, how
+/// ever long the transaction has been open: such an endpoint would not receive the event.
+async fn accept(
+    session: &Session,
+    tenant: TenantId,
+    emitted: &mut [Event],
+    passage: Passage,
+) -> Result<(), Error> {
+    let new: Vec<NewEvent> = emitted
+        .iter()
+        .map(|event| NewEvent {
+            event: event.clone(),
+            lane: passage.lane,
+            sent: passage.sent,
+        })
+        .collect();
+    let inserted = events::insert_batch(session, &new, &[]).await?;
+    let version = inserted.versions.get(&tenant).copied();
+    let version = version.ok_or(Error::NotFound("tenant"))?;
+    for event in emitted {
+        event.endpoints_version = version;
+    }
+    Ok(())
 }
 
 impl Engine {

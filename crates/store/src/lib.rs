@@ -4,6 +4,7 @@
 //! function that takes a session and, first of all, the tenant. Nothing outside this crate contains SQL.
 
 pub mod api_keys;
+pub mod construction;
 pub mod deliveries;
 pub mod endpoints;
 mod error;

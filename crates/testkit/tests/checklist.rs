@@ -10,7 +10,7 @@ const LATER: &str = "later";
 /// The rows that must have a test by now.
 fn required() -> BTreeSet<String> {
     let page_0 = (1..=41).filter(|row| *row != 8).map(|row| format!("S0-{row:02}"));
-    let page_1 = (1..=8).chain([22]).map(|row| format!("S1-{row:02}"));
+    let page_1 = (1..=22).map(|row| format!("S1-{row:02}"));
     page_0.chain(page_1).collect()
 }
 
@@ -126,6 +126,6 @@ fn the_table_is_read_as_it_is_written() {
         .map(|(row, names)| (row.to_owned(), names.into_iter().map(str::to_owned).collect()))
         .into();
     assert_eq!(rows(table), expected);
-    assert_eq!(required().len(), 49);
+    assert_eq!(required().len(), 62);
     assert!(tests().contains("the_table_is_read_as_it_is_written"));
 }

@@ -8,5 +8,6 @@ mod events;
 mod me;
 pub(crate) mod openapi;
 pub(crate) mod problem;
+mod records;
 pub(crate) mod routes;
 mod wire;

@@ -73,7 +73,13 @@ pub(crate) async fn change(
         Begun::Fresh(unit) => unit,
         Begun::Replay(stored) => return Ok(replay(stored)),
     };
-    let answer = act(&mut unit).await?;
+    let answer = match act(&mut unit).await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            unit.roll_back().await;
+            return Err(failure);
+        }
+    };
     unit.commit(answer.to_store()).await?;
     Ok(answer.into_response())
 }

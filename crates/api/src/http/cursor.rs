@@ -27,6 +27,20 @@ pub(crate) enum ListKind {
     EventTypes,
     /// A tenant's events.
     Events,
+    /// A tenant's contacts.
+    Contacts,
+    /// A tenant's companies.
+    Companies,
+    /// A tenant's opportunities.
+    Opportunities,
+    /// A tenant's projects.
+    Projects,
+    /// A tenant's bids.
+    Bids,
+    /// A tenant's pay applications.
+    PayApps,
+    /// A tenant's change orders.
+    ChangeOrders,
 }
 
 impl ListKind {
@@ -36,6 +50,13 @@ impl ListKind {
             Self::Deliveries => "deliveries",
             Self::EventTypes => "event_types",
             Self::Events => "events",
+            Self::Contacts => "contacts",
+            Self::Companies => "companies",
+            Self::Opportunities => "opportunities",
+            Self::Projects => "projects",
+            Self::Bids => "bids",
+            Self::PayApps => "pay_apps",
+            Self::ChangeOrders => "change_orders",
         }
     }
 }

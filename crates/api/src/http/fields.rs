@@ -129,18 +129,38 @@ impl<'a> Fields<'a> {
         self.read(name, value).map(Some)
     }
 
+    /// Set what is always there to what the field says, if it is given; it cannot be `null`.
+    pub(crate) fn set<T: FromJson<'a>>(&mut self, name: &str, present: &mut T) {
+        if let Some(value) = self.changed(name) {
+            *present = value;
+        }
+    }
+
+    /// Set or, by `null`, clear what may be missing, if the field is given.
+    pub(crate) fn set_or_clear<T: FromJson<'a>>(&mut self, name: &str, present: &mut Option<T>) {
+        if let Some(value) = self.cleared_or(name) {
+            *present = value;
+        }
+    }
+
     /// Whether the field is there at all.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.members.iter().any(|member| member.name == name)
     }
 
     /// What was read, if nothing was wrong with any field: not even with those that nobody asked for.
-    pub(crate) fn finish<T>(mut self, read: Option<T>) -> Result<T, Failure> {
-        self.refuse_unknown();
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Failure> {
+        let faults = self.into_faults();
         match read {
-            Some(read) if self.faults.is_empty() => Ok(read),
-            _ => Err(Failure::Invalid(self.faults)),
+            Some(read) if faults.is_empty() => Ok(read),
+            _ => Err(Failure::Invalid(faults)),
         }
+    }
+
+    /// Everything that was wrong, the fields that nobody asked for included.
+    pub(crate) fn into_faults(mut self) -> Vec<FieldError> {
+        self.refuse_unknown();
+        self.faults
     }
 
     /// The same for a part: its faults join the whole's.
@@ -203,6 +223,23 @@ pub(crate) fn shown(text: &str) -> String {
         .take(SHOWN_CHARS_MAX)
         .flat_map(char::escape_debug)
         .collect()
+}
+
+/// Read one word of several.
+pub(crate) fn word<T>(
+    value: &RawValue,
+    path: &str,
+    faults: &mut Vec<FieldError>,
+    parse: impl FnOnce(&str) -> Option<T>,
+    words: &[&str],
+) -> Option<T> {
+    let text = Cow::from_json(value, path, faults)?;
+    let word = parse(&text);
+    if word.is_none() {
+        let message = format!("must be one of `{}`", words.join("`, `"));
+        faults.push(FieldError::new(path, "invalid", message));
+    }
+    word
 }
 
 /// A member's value that has the wrong type.

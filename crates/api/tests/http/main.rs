@@ -8,4 +8,5 @@ mod idempotency;
 mod operation;
 mod pages;
 mod permissions;
+mod records;
 mod support;

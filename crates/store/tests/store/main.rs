@@ -2,6 +2,7 @@
 
 mod accounts;
 mod connections;
+mod construction;
 mod due;
 mod endpoints;
 mod events;

@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
 use super::problem::Problem;
-use super::{deliveries, endpoints, event_types, events, me};
+use super::{deliveries, endpoints, event_types, events, me, records};
 use crate::http::Failure;
 
 const SECURITY_SCHEME: &str = "apiKey";
@@ -54,6 +54,7 @@ pub(super) async fn read(rendered: web::Data<Rendered>) -> Result<HttpResponse, 
 /// The document as the attributes beside the handlers describe it.
 pub(super) fn document() -> Document {
     let mut document = Api::openapi();
+    records::document::describe(&mut document);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("plk_live_…")
@@ -158,6 +159,8 @@ fn text() -> utoipa::openapi::Object {
         (name = "Deliveries", description = "What was sent, how it went, and sending it again."),
         (name = "Event types", description = "What there is to subscribe to and to publish."),
         (name = "Events", description = "Publish events and read them back."),
+        (name = "Construction records", description = "Contacts, companies, opportunities, projects, bids, pay \
+            applications, change orders: their changes are events."),
         (name = "Account", description = "The API key, and this document.")
     ),
     paths(

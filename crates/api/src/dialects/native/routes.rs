@@ -4,7 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 
-use super::{deliveries, endpoints, event_types, events, me, openapi};
+use plumbline_domain::construction::{Bid, ChangeOrder, Company, Contact, Opportunity, PayApp, Project};
+
+use super::{deliveries, endpoints, event_types, events, me, openapi, records};
 use crate::http::Failure;
 
 /// One method of one path.
@@ -45,6 +47,43 @@ routes! {
     POST "events" => events::publish;
     GET "events" => events::list;
     GET "events/{id}" => events::read;
+    POST "contacts" => records::create::<Contact>;
+    GET "contacts" => records::list::<Contact>;
+    GET "contacts/{id}" => records::read::<Contact>;
+    PATCH "contacts/{id}" => records::update::<Contact>;
+    POST "companies" => records::create::<Company>;
+    GET "companies" => records::list::<Company>;
+    GET "companies/{id}" => records::read::<Company>;
+    PATCH "companies/{id}" => records::update::<Company>;
+    POST "opportunities" => records::create::<Opportunity>;
+    GET "opportunities" => records::list::<Opportunity>;
+    GET "opportunities/{id}" => records::read::<Opportunity>;
+    PATCH "opportunities/{id}" => records::update::<Opportunity>;
+    POST "projects" => records::create::<Project>;
+    GET "projects" => records::list::<Project>;
+    GET "projects/{id}" => records::read::<Project>;
+    PATCH "projects/{id}" => records::update::<Project>;
+    POST "bids" => records::create::<Bid>;
+    GET "bids" => records::list::<Bid>;
+    GET "bids/{id}" => records::read::<Bid>;
+    PATCH "bids/{id}" => records::update::<Bid>;
+    POST "bids/{id}/send" => records::bids::send;
+    POST "bids/{id}/view" => records::bids::view;
+    POST "bids/{id}/accept" => records::bids::accept;
+    POST "bids/{id}/reject" => records::bids::reject;
+    POST "pay-apps" => records::create::<PayApp>;
+    GET "pay-apps" => records::list::<PayApp>;
+    GET "pay-apps/{id}" => records::read::<PayApp>;
+    PATCH "pay-apps/{id}" => records::update::<PayApp>;
+    POST "pay-apps/{id}/submit" => records::pay_apps::submit;
+    POST "pay-apps/{id}/approve" => records::pay_apps::approve;
+    POST "change-orders" => records::create::<ChangeOrder>;
+    GET "change-orders" => records::list::<ChangeOrder>;
+    GET "change-orders/{id}" => records::read::<ChangeOrder>;
+    PATCH "change-orders/{id}" => records::update::<ChangeOrder>;
+    POST "change-orders/{id}/items" => records::change_orders::add_items;
+    POST "change-orders/{id}/submit" => records::change_orders::submit;
+    POST "change-orders/{id}/approve" => records::change_orders::approve;
     GET "me" => me::read;
     GET "openapi.json" => openapi::read;
 }
