@@ -61,6 +61,11 @@ numeric_id!(
     UserId,
     "user"
 );
+numeric_id!(
+    /// A sign-in of a user (its number, never its token).
+    SessionId,
+    "session"
+);
 
 macro_rules! prefixed_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal) => {

@@ -13,25 +13,30 @@ pub mod health;
 pub mod ids;
 pub mod json;
 pub mod lane;
+pub mod network;
 pub mod outcome;
 pub mod permission;
 pub mod profile;
+pub mod quota;
 pub mod retry;
 pub mod secret;
 pub mod signing;
+pub mod template;
 
 pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
 pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
 pub use endpoint::{DisabledReason, Endpoint, Subscription};
 pub use event::{Event, EventType};
-pub use ids::{ApiKeyId, DeliveryId, EndpointId, EventId, TenantId, UserId};
+pub use ids::{ApiKeyId, DeliveryId, EndpointId, EventId, SessionId, TenantId, UserId};
 pub use json::JsonText;
 pub use lane::Lane;
+pub use network::{AllowedIps, TrustedProxies};
 pub use outcome::{Answer, AttemptOutcome, StatusCode, Unreachable, Verdict};
 pub use permission::{Principal, Role, Scope, Scopes};
 pub use profile::Profile;
 pub use retry::{Next, RetrySchedule};
 pub use secret::{KeyDerivation, SecretVersion, SigningSecret};
+pub use template::ResourceUrlTemplate;
 
 /// A point in time, to the nanosecond, in UTC.
 pub use jiff::Timestamp;

@@ -12,4 +12,5 @@ mod partitions;
 mod record;
 mod recovery;
 mod secrets;
+mod sessions;
 mod support;
