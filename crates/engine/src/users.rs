@@ -88,18 +88,23 @@ fn role(name: &str, faults: &mut Vec<FieldError>) -> Option<Role> {
 /// # Errors
 /// [`Error::Invalid`] names every faulty field.
 pub(crate) async fn check(new: NewUser) -> Result<CheckedUser, Error> {
+    let NewUser {
+        email,
+        role: name,
+        password,
+    } = new;
     let mut faults = vec![];
-    let email = address(&new.email);
+    let email = address(&email);
     check_address(&email, &mut faults);
-    let role = role(&new.role, &mut faults);
-    passwords::check("password", &new.password, &mut faults);
+    let role = role(&name, &mut faults);
+    passwords::check("password", &password, &mut faults);
     let (Some(role), true) = (role, faults.is_empty()) else {
         return Err(Error::Invalid(faults));
     };
     Ok(CheckedUser {
         email,
         role,
-        password_hash: passwords::hash(&new.password).await?,
+        password_hash: passwords::hash(&password).await?,
     })
 }
 

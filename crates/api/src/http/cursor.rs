@@ -27,6 +27,10 @@ pub(crate) enum ListKind {
     EventTypes,
     /// A tenant's events.
     Events,
+    /// A tenant's users.
+    Users,
+    /// A tenant's API keys.
+    ApiKeys,
 }
 
 impl ListKind {
@@ -36,6 +40,8 @@ impl ListKind {
             Self::Deliveries => "deliveries",
             Self::EventTypes => "event_types",
             Self::Events => "events",
+            Self::Users => "users",
+            Self::ApiKeys => "api_keys",
         }
     }
 }

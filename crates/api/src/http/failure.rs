@@ -6,15 +6,37 @@ use actix_web::{HttpResponse, ResponseError};
 use plumbline_domain::permission::Denied;
 use plumbline_engine::{Error, FieldError, story};
 
+use super::whole_seconds;
+
 /// Why a request was not done. Each dialect renders every variant, in an exhaustive match.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// No API key came with the request.
+    /// Neither an API key nor a session came with the request.
     #[error("no API key was given: send it as `Authorization: Bearer plk_live_…`")]
     NoCredentials,
     /// The API key is unknown, revoked, or not for this address.
     #[error("the API key is not valid: it is unknown, revoked, or may not be used from this address")]
     BadCredentials,
+    /// The session of the cookie is over, or there is none.
+    #[error("you are not signed in: sign in with POST /api/v1/session")]
+    NoSession,
+    /// Nobody has this address and this password.
+    #[error("the e-mail address or the password is wrong")]
+    WrongPassword,
+    /// A page of another site may have made the browser send it.
+    #[error(
+        "a change with a session's cookie is accepted from this service's own pages only (`Sec-Fetch-Site: \
+         same-origin`, or an `Origin` of this service): a program uses an API key instead"
+    )]
+    CrossSite,
+    /// So many of something that the client has to wait.
+    #[error("too many {what}: try again in {} seconds", whole_seconds(*.retry_after).max(1))]
+    RateLimited {
+        /// Of what.
+        what: &'static str,
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The key lacks a scope, or the user a role.
     #[error("{0}")]
     Denied(#[from] Denied),
@@ -103,6 +125,7 @@ impl From<Error> for Failure {
             Error::Conflict(why) => Self::Conflict(why),
             Error::Invalid(faults) => Self::Invalid(faults),
             Error::PayloadTooLarge { actual, limit } => Self::PayloadTooLarge { actual, limit },
+            Error::TooMany { what, retry_after } => Self::RateLimited { what, retry_after },
             Error::IdempotencyKeyReused => Self::IdempotencyKeyReused,
             error @ Error::Unavailable(_) => Self::Unavailable(error),
             error @ (Error::Store(_) | Error::Internal(_)) => Self::Internal(error),

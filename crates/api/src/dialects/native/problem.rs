@@ -8,7 +8,7 @@ use plumbline_engine::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::{Failure, RequestId};
+use crate::http::{Failure, RequestId, whole_seconds};
 
 /// Seconds after which a client may try again what was not possible.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -95,9 +95,9 @@ macro_rules! codes {
 codes! {
     /// The request cannot be read.
     BadRequest = ("bad_request", BAD_REQUEST, "Bad request"),
-    /// No API key, or none that is valid.
+    /// No API key and no session, or none that is valid.
     Unauthorized = ("unauthorized", UNAUTHORIZED, "Unauthorized"),
-    /// The user's role does not allow it.
+    /// The user's role does not allow it, or a key may not at all, or another site's page asked.
     Forbidden = ("forbidden", FORBIDDEN, "Forbidden"),
     /// The API key lacks a scope.
     ScopeInsufficient = ("scope_insufficient", FORBIDDEN, "Scope insufficient"),
@@ -111,6 +111,8 @@ codes! {
     Conflict = ("conflict", CONFLICT, "Conflict"),
     /// The idempotency key belongs to another request.
     IdempotencyKeyReused = ("idempotency_key_reused", CONFLICT, "Idempotency key reused"),
+    /// Too many requests, or attempts to sign in.
+    RateLimited = ("rate_limited", TOO_MANY_REQUESTS, "Rate limited"),
     /// The body, or an event's payload, is too large.
     PayloadTooLarge = ("payload_too_large", PAYLOAD_TOO_LARGE, "Payload too large"),
     /// The body is not plain JSON.
@@ -142,7 +144,7 @@ pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {
     let mut response = HttpResponse::build(code.status());
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
     match failure {
-        Failure::NoCredentials | Failure::BadCredentials => {
+        Failure::NoCredentials | Failure::BadCredentials | Failure::NoSession | Failure::WrongPassword => {
             response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         Failure::MethodNotAllowed(allowed) => {
@@ -151,6 +153,9 @@ pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {
         Failure::Unavailable(_) => {
             response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)));
         }
+        Failure::RateLimited { retry_after, .. } => {
+            response.insert_header((RETRY_AFTER, whole_seconds(*retry_after).max(1)));
+        }
         _ => {}
     }
     response.body(body)
@@ -158,9 +163,13 @@ pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {
 
 fn code(failure: &Failure) -> Code {
     match failure {
-        Failure::NoCredentials | Failure::BadCredentials => Code::Unauthorized,
+        Failure::NoCredentials | Failure::BadCredentials | Failure::NoSession | Failure::WrongPassword => {
+            Code::Unauthorized
+        }
+        Failure::CrossSite => Code::Forbidden,
+        Failure::RateLimited { .. } => Code::RateLimited,
         Failure::Denied(Denied::Scope(_)) => Code::ScopeInsufficient,
-        Failure::Denied(Denied::Role) => Code::Forbidden,
+        Failure::Denied(Denied::Role | Denied::Key) => Code::Forbidden,
         Failure::NoRoute | Failure::NotFound(_) => Code::NotFound,
         Failure::MethodNotAllowed(_) => Code::MethodNotAllowed,
         Failure::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
@@ -256,6 +265,10 @@ mod tests {
 
     #[actix_web::test]
     async fn some_problems_say_more_in_a_header() {
+        let limited = |millis| Failure::RateLimited {
+            what: "requests",
+            retry_after: std::time::Duration::from_millis(millis),
+        };
         for (failure, name, value) in [
             (Failure::NoCredentials, "www-authenticate", "Bearer"),
             (Failure::BadCredentials, "www-authenticate", "Bearer"),
@@ -264,6 +277,8 @@ mod tests {
                 "allow",
                 "GET, POST",
             ),
+            (limited(0), "retry-after", "1"),
+            (limited(1_001), "retry-after", "2"),
         ] {
             let (response, _) = rendered(failure).await;
             assert_eq!(response.headers().get(name).expect(name), value);

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 
-use super::{deliveries, endpoints, event_types, events, me, openapi};
+use super::{api_keys, deliveries, endpoints, event_types, events, me, openapi, sessions, settings, users};
 use crate::http::Failure;
 
 /// One method of one path.
@@ -45,6 +45,21 @@ routes! {
     POST "events" => events::publish;
     GET "events" => events::list;
     GET "events/{id}" => events::read;
+    GET "webhook-settings" => settings::read;
+    PATCH "webhook-settings" => settings::update;
+    POST "session" => sessions::sign_in;
+    GET "session" => sessions::read;
+    DELETE "session" => sessions::sign_out;
+    POST "session/password" => sessions::change_password;
+    POST "users" => users::create;
+    GET "users" => users::list;
+    GET "users/{id}" => users::read;
+    PATCH "users/{id}" => users::update;
+    DELETE "users/{id}" => users::delete;
+    POST "api-keys" => api_keys::create;
+    GET "api-keys" => api_keys::list;
+    GET "api-keys/{id}" => api_keys::read;
+    DELETE "api-keys/{id}" => api_keys::revoke;
     GET "me" => me::read;
     GET "openapi.json" => openapi::read;
 }

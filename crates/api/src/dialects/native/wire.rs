@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// RFC 3339 in UTC, to the millisecond.
-fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn time<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{at:.3}"))
 }
 
-fn optional_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn optional_time<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     match at {
         Some(at) => time(at, serializer),
         None => serializer.serialize_none(),
@@ -588,7 +588,7 @@ impl From<Event> for EventWire {
     }
 }
 
-/// Whom an API key belongs to, and what it may do.
+/// Who asks: an API key or a signed-in user, and what it may do.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Me)]
 #[serde(rename_all = "camelCase")]
@@ -602,7 +602,14 @@ pub(super) struct MeWire {
     /// The key's number; null for a signed-in user.
     #[schema(required = true, example = 3)]
     pub(super) key_id: Option<i64>,
-    /// What it may do; `*` is everything.
+    /// The user's number; null for a key.
+    #[schema(required = true)]
+    pub(super) user_id: Option<i64>,
+    /// The user's role, `company_admin` or `member`; null for a key.
+    #[schema(required = true)]
+    pub(super) role: Option<&'static str>,
+    /// What a key may do; `*` is everything. For a user `*` when a `company_admin`, and empty when a `member`, who
+    /// reads.
     #[schema(example = json!(["webhooks:manage", "events:write"]))]
     pub(super) scopes: Vec<&'static str>,
 }
