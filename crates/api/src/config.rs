@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser};
 use ipnet::IpNet;
+use plumbline_domain::network::parse_network;
 use plumbline_runtime::config::{
     BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, listen_address, positive_duration,
     public_url,
@@ -76,6 +77,20 @@ pub struct Config {
     )]
     pub max_endpoints_per_tenant: NonZeroU32,
 
+    /// Requests per minute that an API key, or a signed-in user, may make to the management API, in each process; 0 is
+    /// no limit. Publishing is not counted
+    #[arg(
+        long,
+        env = "PLUMBLINE_RATE_LIMIT_PER_KEY",
+        value_name = "COUNT",
+        default_value = "6000"
+    )]
+    pub rate_limit_per_key: u32,
+
+    /// Proxies in front of the API, comma-separated addresses or CIDRs: only their X-Forwarded-For is believed
+    #[arg(long, env = "PLUMBLINE_TRUSTED_PROXIES", value_name = "CIDRS", value_delimiter = ',', value_parser = proxy)]
+    pub trusted_proxies: Vec<IpNet>,
+
     /// Bytes that one event's data and previous_attributes may have together, 2 to 16777216
     #[arg(long, env = "PLUMBLINE_MAX_PAYLOAD_BYTES", value_name = "BYTES", default_value = "262144", value_parser = payload_bytes)]
     pub max_payload_bytes: usize,
@@ -119,6 +134,11 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.trim()
         .parse()
         .map_err(|_| "write networks as CIDRs, such as 127.0.0.0/8,::1/128".to_owned())
+}
+
+fn proxy(text: &str) -> Result<IpNet, String> {
+    parse_network(text.trim())
+        .map_err(|_| "write addresses or networks, such as 10.0.0.0/8,2001:db8::7".to_owned())
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -181,6 +201,10 @@ mod tests {
             (100, 1)
         );
         assert_eq!(config.intake_commits.get(), 2);
+        assert_eq!(
+            (config.rate_limit_per_key, config.trusted_proxies.len()),
+            (6_000, 0)
+        );
         assert!(config.migrate_at_start && !config.allow_http && config.allow_networks.is_empty());
         assert_eq!((config.public_url, config.workers), (None, None));
     }
@@ -204,6 +228,8 @@ mod tests {
             ("--workers", "0", "from 1 to 512"),
             ("--public-url", "hooks.example.com", "https://"),
             ("--event-shards", "0", ""),
+            ("--trusted-proxies", "10.0.0.1/8", "such as"),
+            ("--rate-limit-per-key", "many", ""),
             ("--allow-http", "perhaps", "true, false"),
         ] {
             let message = parsed(&[flag, value]).expect_err(flag);

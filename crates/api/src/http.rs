@@ -6,7 +6,9 @@
 mod body;
 mod caller;
 mod change;
+mod cookie;
 mod cursor;
+mod door;
 mod edge;
 mod failure;
 mod fields;
@@ -16,9 +18,11 @@ mod rfc3339;
 mod time;
 
 pub(crate) use self::body::{Body, BodyBudget, Incoming, Mutation};
-pub(crate) use self::caller::Caller;
+pub(crate) use self::caller::{Caller, Uncounted};
 pub(crate) use self::change::{Answer, change, replay, respond};
+pub(crate) use self::cookie::{SESSION_COOKIE, SessionCookie};
 pub(crate) use self::cursor::{Cursors, ListKind};
+pub(crate) use self::door::{Door, whole_seconds};
 pub(crate) use self::edge::{Edge, Measured, edge};
 pub(crate) use self::failure::Failure;
 pub(crate) use self::fields::{Fields, FromJson, elements, invalid_type, shown, word};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use plumbline_domain::{AddressPolicy, ResourceUrls};
+use plumbline_domain::{AddressPolicy, ResourceUrls, TrustedProxies};
 use plumbline_engine::assembly::{BrokerSettings, DatabaseSettings, Depths, SettingError};
 use plumbline_engine::relay::RelayConfig;
 use plumbline_engine::{Engine, EngineConfig, story};
@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::dialects::{self, native::openapi};
 use crate::figures::Figures;
-use crate::http::{BodyBudget, Cursors, Edge, Failure, edge};
+use crate::http::{BodyBudget, Cursors, Door, Edge, Failure, edge};
 use crate::landing;
 use crate::names::Names;
 use crate::watch::Watch;
@@ -211,6 +211,7 @@ impl Server {
             // Stops accepting at once, and waits for what is in flight.
             http_handle.stop(true).await;
             engine.intake().settled().await;
+            engine.noted().await;
             background_stop.trigger();
             background.join_all().await;
             broker_stop.trigger();
@@ -270,6 +271,11 @@ fn http_server(
     let engine_data = web::Data::new(engine.clone());
     let cursors = web::Data::new(Cursors::new(engine.cursor_key()));
     let budget = web::Data::new(BodyBudget::default());
+    let door = web::Data::new(Door::new(
+        TrustedProxies(config.trusted_proxies.clone()),
+        config.public_url.as_deref(),
+        config.rate_limit_per_key,
+    ));
     let document = web::Data::new(openapi::Rendered::new(config.public_url.as_deref()));
     let documents = web::Data::new(dialects::Documents::new(config.public_url.as_deref()));
     let edge_data = web::Data::new(Edge {
@@ -281,6 +287,7 @@ fn http_server(
             .app_data(engine_data.clone())
             .app_data(cursors.clone())
             .app_data(budget.clone())
+            .app_data(door.clone())
             .app_data(document.clone())
             .app_data(documents.clone())
             .app_data(edge_data.clone())

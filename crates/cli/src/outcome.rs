@@ -67,6 +67,7 @@ impl Failure {
                 Error::Store(_)
                 | Error::Internal(_)
                 | Error::PayloadTooLarge { .. }
+                | Error::TooMany { .. }
                 | Error::IdempotencyKeyReused,
             )
             | Self::Output(_) => 1,

@@ -102,6 +102,11 @@ numeric_id!(
     ChangeOrderId,
     "change order"
 );
+numeric_id!(
+    /// A sign-in of a user (its number, never its token).
+    SessionId,
+    "session"
+);
 
 macro_rules! prefixed_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal) => {

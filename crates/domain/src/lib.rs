@@ -14,9 +14,11 @@ pub mod health;
 pub mod ids;
 pub mod json;
 pub mod lane;
+pub mod network;
 pub mod outcome;
 pub mod permission;
 pub mod profile;
+pub mod quota;
 pub mod resource;
 pub mod retry;
 pub mod secret;
@@ -28,10 +30,11 @@ pub use endpoint::{DisabledReason, Endpoint, Subscription};
 pub use event::{Event, EventType};
 pub use ids::{
     ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId,
-    PayAppId, ProjectId, TenantId, UserId,
+    PayAppId, ProjectId, SessionId, TenantId, UserId,
 };
 pub use json::JsonText;
 pub use lane::Lane;
+pub use network::{AllowedIps, TrustedProxies};
 pub use outcome::{Answer, AttemptOutcome, StatusCode, Unreachable, Verdict};
 pub use permission::{Principal, Role, Scope, Scopes};
 pub use profile::Profile;

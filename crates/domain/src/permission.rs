@@ -223,6 +223,12 @@ pub enum Denied {
     /// The user's role does not allow it.
     #[error("this needs the role `company_admin`")]
     Role,
+    /// Only a signed-in user may, whatever a key's scopes.
+    #[error(
+        "an API key cannot do this, whatever its scopes: a signed-in user with the role `company_admin` alone manages \
+         API keys and users"
+    )]
+    Key,
 }
 
 impl Principal {
@@ -251,6 +257,36 @@ impl Principal {
             Self::User {
                 role: Role::Member, ..
             } => Err(Denied::Role),
+        }
+    }
+
+    /// The row of the table without a scope: API keys and users are managed by an admin and seen by a member; a key
+    /// can do neither, so that a leaked one makes no others.
+    ///
+    /// # Errors
+    /// [`Denied`], saying what is missing.
+    pub fn require_accounts(&self, access: Access) -> Result<(), Denied> {
+        match (self, access) {
+            (Self::Key { .. }, _) => Err(Denied::Key),
+            (
+                Self::User {
+                    role: Role::CompanyAdmin,
+                    ..
+                },
+                _,
+            )
+            | (
+                Self::User {
+                    role: Role::Member, ..
+                },
+                Access::Read,
+            ) => Ok(()),
+            (
+                Self::User {
+                    role: Role::Member, ..
+                },
+                Access::Write,
+            ) => Err(Denied::Role),
         }
     }
 }
@@ -300,6 +336,16 @@ mod tests {
             (user(Role::Member), Access::Write, Err(Denied::Role)),
         ] {
             assert_eq!(who.require(Scope::WebhooksManage, access), allowed, "{who:?}");
+        }
+        for (who, access, allowed) in [
+            (key(Scopes::All), Access::Read, Err(Denied::Key)),
+            (key(Scopes::All), Access::Write, Err(Denied::Key)),
+            (user(Role::CompanyAdmin), Access::Read, Ok(())),
+            (user(Role::CompanyAdmin), Access::Write, Ok(())),
+            (user(Role::Member), Access::Read, Ok(())),
+            (user(Role::Member), Access::Write, Err(Denied::Role)),
+        ] {
+            assert_eq!(who.require_accounts(access), allowed, "{who:?} {access:?}");
         }
         assert_eq!(user(Role::Member).tenant(), tenant);
         assert_eq!(Role::parse("company_admin"), Some(Role::CompanyAdmin));

@@ -1,17 +1,13 @@
 //! What an operator does from the command line: tenants, API keys, users, migrations.
 
-use argon2::Argon2;
-use argon2::password_hash::PasswordHasher;
-use plumbline_domain::{ApiKeyId, Role, Scopes, TenantId, UserId};
-use plumbline_store::{Store, StoreError, api_keys, tenants, users};
+use plumbline_domain::{AllowedIps, ApiKeyId, Role, Scopes, TenantId, UserId};
+use plumbline_store::{Store, api_keys, tenants};
 
-use crate::authentication::hash_key;
+use crate::api_keys::{KeyMode, draw};
+use crate::users::{self, NewUser};
 use crate::{Error, FieldError};
 
-/// The shortest password, in characters.
-pub const PASSWORD_CHARS_MIN: usize = 12;
-/// The longest password, in bytes: hashing must stay cheap.
-pub const PASSWORD_BYTES_MAX: usize = 1_024;
+pub use crate::passwords::{PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 
 /// An API key, shown to its owner once.
 #[derive(Clone)]
@@ -54,7 +50,7 @@ impl Administration {
     /// # Errors
     /// [`Error::Invalid`]; [`Error::Unavailable`].
     pub async fn create_tenant(&self, name: &str) -> Result<TenantId, Error> {
-        check_name(name)?;
+        checked_name(name)?;
         Ok(tenants::create(&self.store.session().await?, name).await?)
     }
 
@@ -68,21 +64,22 @@ impl Administration {
         name: &str,
         scopes: &Scopes,
     ) -> Result<NewKey, Error> {
-        check_name(name)?;
+        checked_name(name)?;
         let session = self.store.session().await?;
         tenants::get(&session, tenant)
             .await?
             .ok_or(Error::NotFound("tenant"))?;
-        let key = generate_key();
+        let drawn = draw(KeyMode::Live);
         let new = api_keys::NewApiKey {
             name: name.to_owned(),
             scopes: scopes.clone(),
-            hash: hash_key(&key),
-            hint: format!("plk_live_…{}", &key[key.len() - 4..]),
+            allowed_ips: AllowedIps::default(),
+            hash: drawn.hash,
+            hint: drawn.hint,
         };
         Ok(NewKey {
-            id: api_keys::create(&session, tenant, &new).await?,
-            key,
+            id: api_keys::create(&session, tenant, &new).await?.id,
+            key: drawn.key,
         })
     }
 
@@ -97,67 +94,38 @@ impl Administration {
         role: Role,
         password: &str,
     ) -> Result<UserId, Error> {
-        let email = email.trim().to_lowercase();
-        let mut faults = vec![];
-        let shape = email
-            .split_once('@')
-            .is_some_and(|(local, host)| !local.is_empty() && !host.is_empty());
-        if !shape || email.len() > 254 || email.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            faults.push(FieldError::new(
-                "email",
-                "invalid",
-                "is not an e-mail address: use the form name@example.com",
-            ));
-        }
-        if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
-            let message = format!("must have {PASSWORD_CHARS_MIN} to {PASSWORD_BYTES_MAX} characters");
-            faults.push(FieldError::new("password", "invalid", message));
-        }
-        if !faults.is_empty() {
-            return Err(Error::Invalid(faults));
-        }
-        let password = password.to_owned();
-        // Takes tens of milliseconds of CPU by intent.
-        let hash = tokio::task::spawn_blocking(move || {
-            Argon2::default()
-                .hash_password(password.as_bytes())
-                .map(|hash| hash.to_string())
+        let checked = users::check(NewUser {
+            email: email.to_owned(),
+            role: role.as_str().to_owned(),
+            password: password.to_owned(),
         })
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or(Error::Internal("the password could not be hashed"))?;
+        .await?;
         let session = self.store.session().await?;
         tenants::get(&session, tenant)
             .await?
             .ok_or(Error::NotFound("tenant"))?;
-        match users::create(&session, tenant, &email, role, &hash).await {
-            Err(StoreError::Conflict { .. }) => Err(Error::Conflict(format!(
-                "a user with the address {email} exists already"
-            ))),
-            result => Ok(result?),
-        }
+        Ok(users::create(&session, tenant, &checked).await?.id)
     }
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+fn checked_name(name: &str) -> Result<(), Error> {
+    let mut faults = vec![];
+    check_name(name, &mut faults);
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Invalid(faults))
+    }
+}
+
+/// Check what somebody calls something.
+pub(crate) fn check_name(name: &str, faults: &mut Vec<FieldError>) {
     let count = name.chars().count();
-    if (1..=200).contains(&count) && !name.chars().any(char::is_control) && !name.trim().is_empty() {
-        return Ok(());
+    if !(1..=200).contains(&count) || name.chars().any(char::is_control) || name.trim().is_empty() {
+        faults.push(FieldError::new(
+            "name",
+            "invalid",
+            "must have 1 to 200 characters, none of them a control character",
+        ));
     }
-    Err(Error::invalid(
-        "name",
-        "invalid",
-        "must have 1 to 200 characters, none of them a control character",
-    ))
-}
-
-fn generate_key() -> String {
-    use std::fmt::Write as _;
-    let random: [u8; 32] = rand::random();
-    let mut key = String::from("plk_live_");
-    for byte in random {
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
 }

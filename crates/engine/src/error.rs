@@ -1,5 +1,7 @@
 //! What can go wrong in a use case, in the words of the use case.
 
+use std::time::Duration;
+
 use plumbline_store::StoreError;
 
 /// A field of a request that cannot be accepted.
@@ -43,6 +45,14 @@ pub enum Error {
         actual: usize,
         /// The limit, in bytes.
         limit: usize,
+    },
+    /// So many of something that it has to wait.
+    #[error("too many {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// When to come back.
+        retry_after: Duration,
     },
     /// The idempotency key was used within a day for another request.
     #[error("this Idempotency-Key was used for a different request: use a new key for a new request")]

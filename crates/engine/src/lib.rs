@@ -4,6 +4,7 @@
 //! idempotency key; publishing goes through the group commit of [`intake`]. Nothing here knows HTTP or JSON shapes.
 
 pub mod administration;
+pub mod api_keys;
 pub mod assembly;
 pub mod authentication;
 pub mod catalogue;
@@ -14,8 +15,12 @@ pub mod error;
 pub mod events;
 pub mod intake;
 pub mod maintenance;
+pub mod passwords;
 pub mod relay;
+pub mod sessions;
+pub mod settings;
 mod unit;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -64,6 +69,8 @@ struct Inner {
     config: EngineConfig,
     intake: intake::Intake,
     authentication: authentication::Cache,
+    attempts: sessions::Attempts,
+    notes: authentication::Notes,
     catalogue: catalogue::Cache,
 }
 
@@ -86,6 +93,8 @@ impl Engine {
                 config,
                 intake,
                 authentication: authentication::Cache::default(),
+                attempts: sessions::Attempts::default(),
+                notes: authentication::Notes::default(),
                 catalogue: catalogue::Cache::default(),
             }),
         }

@@ -5,6 +5,7 @@ use plumbline_domain::{Event, EventId, EventType, JsonText, TenantId, Timestamp}
 use plumbline_store::events::NewEvent;
 use plumbline_store::idempotency::Claim;
 use plumbline_store::{Session, events, idempotency};
+use sha2::{Digest, Sha256};
 
 pub use plumbline_store::idempotency::StoredResponse;
 
@@ -66,6 +67,22 @@ impl Engine {
             emitted: vec![],
             after_commit: vec![],
         })))
+    }
+}
+
+impl Engine {
+    /// The promise of a request whose body holds a password. Its hash is stored, and one of a password that anybody can
+    /// compute would undo the slow hash beside it: this one is keyed.
+    pub fn veil(&self, promise: Option<Idempotency>) -> Option<Idempotency> {
+        promise.map(|Idempotency { key, request_hash }| {
+            let secret = self.inner.vault.derive_key("request hash");
+            // Both have a fixed length, so that nothing can be appended.
+            let veiled = Sha256::new().chain_update(secret).chain_update(request_hash);
+            Idempotency {
+                key,
+                request_hash: veiled.finalize().into(),
+            }
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod plans;
 mod row;
 pub mod secrets;
 mod session;
+pub mod sessions;
 mod store;
 pub mod tenants;
 mod tls;

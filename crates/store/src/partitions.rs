@@ -3,11 +3,11 @@
 use plumbline_domain::Timestamp;
 
 use crate::row::Columns;
-use crate::{Session, StoreError, idempotency, secrets};
+use crate::{Session, StoreError, idempotency, secrets, sessions};
 
 /// How many days ahead partitions are made.
 const DAYS_AHEAD: i32 = 8;
-/// Idempotency keys deleted in one statement.
+/// Idempotency keys, or sessions, deleted in one statement.
 const EXPIRED_KEYS_MAX: usize = 10_000;
 /// Statements of that kind in one round of maintenance.
 const EXPIRED_KEYS_ROUNDS_MAX: usize = 100;
@@ -26,11 +26,13 @@ pub struct Maintenance {
     pub expired_keys: u64,
     /// Replaced signing secrets deleted.
     pub expired_secrets: u64,
+    /// Sessions deleted that were over.
+    pub expired_sessions: u64,
 }
 
 /// Make the partitions of yesterday to eight days ahead; drop the days that ended more than `retention_days` ago,
 /// except where a pending delivery or an event that is not fanned out lies in the day or refers to it; delete
-/// expired idempotency keys and secrets. Not within a transaction.
+/// expired idempotency keys, secrets and sessions. Not within a transaction.
 ///
 /// # Errors
 /// [`StoreError`]. What was done stays done; the next round goes on.
@@ -69,6 +71,13 @@ pub async fn maintain(
         }
     }
     done.expired_secrets = secrets::delete_expired(session, now).await?;
+    for _ in 0..EXPIRED_KEYS_ROUNDS_MAX {
+        let deleted = sessions::delete_expired(session, EXPIRED_KEYS_MAX).await?;
+        done.expired_sessions += deleted;
+        if deleted == 0 {
+            break;
+        }
+    }
     Ok(done)
 }
 

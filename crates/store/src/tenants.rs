@@ -1,6 +1,6 @@
 //! Tenants, and the version of each tenant's endpoints.
 
-use plumbline_domain::{TenantId, Timestamp};
+use plumbline_domain::{ResourceUrls, TenantId, Timestamp};
 
 use crate::row::Columns;
 use crate::{Session, StoreError};
@@ -48,6 +48,34 @@ pub async fn get(session: &Session, tenant: TenantId) -> Result<Option<Tenant>, 
         })
     })
     .transpose()
+}
+
+/// Hold the tenant's row until the end of the transaction, so that changes that count its records happen one after the
+/// other; `false` for no such tenant.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn lock(session: &Session, tenant: TenantId) -> Result<bool, StoreError> {
+    let sql = "SELECT id FROM tenants WHERE id = $1 FOR NO KEY UPDATE";
+    Ok(session.query_first(sql, &[&tenant.0]).await?.is_some())
+}
+
+/// Set where a thin event's resource lives.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn set_resource_url_template(
+    session: &Session,
+    tenant: TenantId,
+    template: Option<&ResourceUrls>,
+) -> Result<(), StoreError> {
+    let sql = "
+        UPDATE tenants
+        SET resource_url_template = $2
+        WHERE id = $1";
+    let template = template.map(ResourceUrls::as_str);
+    session.execute(sql, &[&tenant.0, &template]).await?;
+    Ok(())
 }
 
 /// Say that the tenant's endpoints change in this transaction. Locks the tenant's row, so that such changes happen

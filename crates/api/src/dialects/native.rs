@@ -1,5 +1,7 @@
 //! `/api/v1`: BuildWorkPro's API, and what we add to it.
 
+mod account_wire;
+mod api_keys;
 mod deliveries;
 mod endpoints;
 mod envelope;
@@ -10,4 +12,7 @@ pub(crate) mod openapi;
 pub(crate) mod problem;
 mod records;
 pub(crate) mod routes;
+mod sessions;
+mod settings;
+mod users;
 mod wire;

@@ -41,6 +41,10 @@ pub(crate) enum ListKind {
     PayApps,
     /// A tenant's change orders.
     ChangeOrders,
+    /// A tenant's users.
+    Users,
+    /// A tenant's API keys.
+    ApiKeys,
 }
 
 impl ListKind {
@@ -57,6 +61,8 @@ impl ListKind {
             Self::Bids => "bids",
             Self::PayApps => "pay_apps",
             Self::ChangeOrders => "change_orders",
+            Self::Users => "users",
+            Self::ApiKeys => "api_keys",
         }
     }
 }

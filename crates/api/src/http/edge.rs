@@ -14,6 +14,7 @@ use actix_web::{HttpMessage, HttpResponse, web};
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
+use super::door::tell_standing;
 use super::{Failure, RequestId};
 use crate::dialects::Dialect;
 use crate::figures::Figures;
@@ -81,6 +82,8 @@ pub(crate) async fn edge<B: MessageBody + 'static>(
         let rendered = dialect.render(failure, id);
         response = response.into_response(rendered);
     }
+    let request = response.request().clone();
+    tell_standing(&request, response.headers_mut());
     finish(response.response_mut(), id);
 
     if let Some(edge) = edge {

@@ -8,18 +8,40 @@ use actix_web::{HttpResponse, ResponseError};
 use plumbline_domain::permission::Denied;
 use plumbline_engine::{Error, FieldError, story};
 
+use super::whole_seconds;
+
 /// Seconds after which a client may try again what was not possible.
 const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request was not done. Each dialect renders every variant, in an exhaustive match.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// No API key came with the request.
+    /// Neither an API key nor a session came with the request.
     #[error("no API key was given: send it as `Authorization: Bearer plk_live_…`")]
     NoCredentials,
     /// The API key is unknown, revoked, or not for this address.
     #[error("the API key is not valid: it is unknown, revoked, or may not be used from this address")]
     BadCredentials,
+    /// The session of the cookie is over, or there is none.
+    #[error("you are not signed in: sign in with POST /api/v1/session")]
+    NoSession,
+    /// Nobody has this address and this password.
+    #[error("the e-mail address or the password is wrong")]
+    WrongPassword,
+    /// A page of another site may have made the browser send it.
+    #[error(
+        "a change with a session's cookie is accepted from this service's own pages only (`Sec-Fetch-Site: \
+         same-origin`, or an `Origin` of this service): a program uses an API key instead"
+    )]
+    CrossSite,
+    /// So many of something that the client has to wait.
+    #[error("too many {what}: try again in {} seconds", whole_seconds(*.retry_after).max(1))]
+    RateLimited {
+        /// Of what.
+        what: &'static str,
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The key lacks a scope, or the user a role.
     #[error("{0}")]
     Denied(#[from] Denied),
@@ -86,8 +108,11 @@ impl Failure {
     /// The response's status, in every dialect that has no other word for it.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NoCredentials | Self::BadCredentials => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoCredentials | Self::BadCredentials | Self::NoSession | Self::WrongPassword => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Denied(_) | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -105,7 +130,7 @@ impl Failure {
     pub(crate) fn add_headers(&self, response: &mut HttpResponse) {
         let headers = response.headers_mut();
         match self {
-            Self::NoCredentials | Self::BadCredentials => {
+            Self::NoCredentials | Self::BadCredentials | Self::NoSession | Self::WrongPassword => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::MethodNotAllowed(allowed) => {
@@ -116,6 +141,9 @@ impl Failure {
             }
             Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            }
+            Self::RateLimited { retry_after, .. } => {
+                headers.insert(RETRY_AFTER, whole_seconds(*retry_after).max(1).into());
             }
             _ => {}
         }
@@ -146,6 +174,7 @@ impl From<Error> for Failure {
             Error::Conflict(why) => Self::Conflict(why),
             Error::Invalid(faults) => Self::Invalid(faults),
             Error::PayloadTooLarge { actual, limit } => Self::PayloadTooLarge { actual, limit },
+            Error::TooMany { what, retry_after } => Self::RateLimited { what, retry_after },
             Error::IdempotencyKeyReused => Self::IdempotencyKeyReused,
             error @ Error::Unavailable(_) => Self::Unavailable(error),
             error @ (Error::Store(_) | Error::Internal(_)) => Self::Internal(error),

@@ -91,6 +91,40 @@ async fn administer(sql: &str) {
     connection.await.expect("it ends").expect("cleanly");
 }
 
+/// A look at a test's database, for what the API does not show.
+pub(crate) struct Sql {
+    client: tokio_postgres::Client,
+}
+
+impl Sql {
+    pub(crate) async fn connect(url: &str) -> Self {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("it runs");
+        // Ends with the client.
+        tokio::spawn(connection);
+        Self { client }
+    }
+
+    pub(crate) async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.expect(sql);
+    }
+
+    /// The first column of the only row.
+    pub(crate) async fn text(&self, sql: &str) -> String {
+        let row = self.client.query_one(sql, &[]).await.expect(sql);
+        row.get::<_, Option<String>>(0).unwrap_or_default()
+    }
+
+    /// Wait until a query answers this.
+    pub(crate) async fn until(&self, sql: &str, wanted: &str) {
+        let looking = async {
+            while self.text(sql).await != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect(sql);
+    }
+}
+
 impl Rig {
     /// Start a server on a database that need not be there.
     pub(crate) async fn start(database_url: &str, flags: &[&str]) -> Self {

@@ -1,6 +1,6 @@
 //! Tenants, API keys, users and the event catalogue.
 
-use plumbline_domain::{EventType, JsonText, Profile, Role, Scope, Scopes, TenantId};
+use plumbline_domain::{AllowedIps, EventType, JsonText, Profile, Role, Scope, Scopes, TenantId};
 use plumbline_store::api_keys::NewApiKey;
 use plumbline_store::event_types::NewEventType;
 use plumbline_store::{StoreError, api_keys, event_types, tenants, users};
@@ -66,10 +66,11 @@ async fn a_key_is_found_by_its_hash_until_it_is_revoked() {
         let new = NewApiKey {
             name: "ci".to_owned(),
             scopes: Scopes::Some([Scope::EventsRead, Scope::EventsWrite].into()),
+            allowed_ips: AllowedIps::default(),
             hash: [7; 32],
             hint: "plk_live_…abcd".to_owned(),
         };
-        let id = api_keys::create(&session, tenant, &new).await.expect("a key");
+        let id = api_keys::create(&session, tenant, &new).await.expect("a key").id;
         let found = api_keys::by_hash(&session, &[7; 32])
             .await
             .expect("read")
@@ -111,6 +112,7 @@ async fn an_unknown_scope_in_a_row_is_corrupt_never_ignored() {
         let new = NewApiKey {
             name: "k".to_owned(),
             scopes: Scopes::All,
+            allowed_ips: AllowedIps::default(),
             hash: [1; 32],
             hint: String::new(),
         };

@@ -13,4 +13,5 @@ mod partitions;
 mod record;
 mod recovery;
 mod secrets;
+mod sessions;
 mod support;

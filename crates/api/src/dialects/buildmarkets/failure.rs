@@ -63,8 +63,11 @@ fn field(path: &str) -> String {
 
 fn code(failure: &Failure) -> &'static str {
     match failure {
-        Failure::NoCredentials | Failure::BadCredentials => "UNAUTHORIZED",
-        Failure::Denied(_) => "FORBIDDEN",
+        Failure::NoCredentials | Failure::BadCredentials | Failure::NoSession | Failure::WrongPassword => {
+            "UNAUTHORIZED"
+        }
+        Failure::Denied(_) | Failure::CrossSite => "FORBIDDEN",
+        Failure::RateLimited { .. } => "RATE_LIMITED",
         Failure::NoRoute => "NOT_FOUND",
         Failure::NotFound(_) => "WEBHOOK_NOT_FOUND",
         Failure::MethodNotAllowed(_) => "METHOD_NOT_ALLOWED",

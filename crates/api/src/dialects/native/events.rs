@@ -12,8 +12,8 @@ use super::envelope::{self, Envelope, Page, Paging};
 use super::openapi::{Common, Described, InList, OfRecord, Scoped, WithBody, WithPayload};
 use super::wire::{AcceptedWire, EventWire, PublicationDocument, PublishedWire};
 use crate::http::{
-    Answer, Caller, Cursors, Failure, Fields, Incoming, ListKind, Mutation, Parameters, RequestId, elements,
-    replay,
+    Answer, Caller, Cursors, Failure, Fields, Incoming, ListKind, Mutation, Parameters, RequestId, Uncounted,
+    elements, replay,
 };
 
 /// From this size on a body is read off the thread that serves connections: it may take tens of milliseconds.
@@ -49,7 +49,7 @@ const LARGE_BODY_BYTES: usize = 512 * 1024;
     )
 )]
 pub(super) async fn publish(
-    caller: Caller,
+    Uncounted(caller): Uncounted,
     incoming: Incoming,
     engine: web::Data<Engine>,
 ) -> Result<HttpResponse, Failure> {

@@ -8,17 +8,24 @@ use bytes::Bytes;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{
     Content, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Server,
 };
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
 use super::problem::Problem;
-use super::{deliveries, endpoints, event_types, events, me, records};
-use crate::http::Failure;
+use super::{api_keys, deliveries, endpoints, event_types, events, me, records, sessions, settings, users};
+use crate::http::{Failure, SESSION_COOKIE};
 
 const SECURITY_SCHEME: &str = "apiKey";
+const SESSION_SCHEME: &str = "session";
+/// Operations whose requests no limit counts: publishing, and what needs neither a key nor a session.
+const UNCOUNTED: [&str; 3] = ["publishEvents", "getOpenApi", "signIn"];
+/// Mutations that take no `Idempotency-Key`.
+const NEVER_REPEATED: [&str; 1] = ["signIn"];
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -64,10 +71,19 @@ pub(super) fn document() -> Document {
         .build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(SECURITY_SCHEME, SecurityScheme::Http(scheme));
-    document.security = Some(vec![SecurityRequirement::new(
-        SECURITY_SCHEME,
-        Vec::<String>::new(),
-    )]);
+    let cookie = ApiKeyValue::with_description(
+        SESSION_COOKIE,
+        "A session of a signed-in user, from `POST /api/v1/session`. A change is accepted from the service's own pages \
+         only: with `Sec-Fetch-Site: same-origin`, or without that header with an `Origin` of the service.",
+    );
+    components.add_security_scheme(SESSION_SCHEME, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    // Either of them.
+    let schemes = [SECURITY_SCHEME, SESSION_SCHEME];
+    document.security = Some(
+        schemes
+            .map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new()))
+            .into(),
+    );
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete]
             .into_iter()
@@ -79,14 +95,74 @@ pub(super) fn document() -> Document {
             .into_iter()
             .flatten()
         {
-            make_idempotent(operation);
+            if !is_one_of(operation, &NEVER_REPEATED) {
+                make_idempotent(operation);
+            }
         }
     }
     document
 }
 
+/// Whether an operation is one of these.
+fn is_one_of(operation: &Operation, ids: &[&str]) -> bool {
+    operation
+        .operation_id
+        .as_deref()
+        .is_some_and(|id| ids.contains(&id))
+}
+
+/// What every operation whose requests are counted has in common.
+fn limit(operation: &mut Operation) {
+    let retry_after = HeaderBuilder::new()
+        .schema(Some(number()))
+        .description(Some("Seconds to wait."))
+        .build();
+    let refused = ResponseBuilder::new()
+        .description("`rate_limited`: too many requests with this key, or by this user, in a minute.")
+        .content(PROBLEM_JSON, Content::new(Some(Ref::from_schema_name("Problem"))))
+        .header("Retry-After", retry_after)
+        .build();
+    operation
+        .responses
+        .responses
+        .insert("429".to_owned(), refused.into());
+    for (status, response) in &mut operation.responses.responses {
+        // Whoever is not known is not counted.
+        let (false, RefOr::T(response)) = (status == "401", response) else {
+            continue;
+        };
+        for (name, schema, description) in [
+            (
+                "RateLimit-Limit",
+                number(),
+                "Requests that the key, or the user, has in a minute.",
+            ),
+            ("RateLimit-Remaining", number(), "What is left of them."),
+            (
+                "RateLimit-Reset",
+                number(),
+                "Seconds until all of them are there again.",
+            ),
+            (
+                "RateLimit-Policy",
+                text(),
+                "The limit and its window in seconds, such as `6000;w=60`.",
+            ),
+        ] {
+            let header = HeaderBuilder::new()
+                .schema(Some(schema))
+                .description(Some(description))
+                .build();
+            response.headers.insert(name.to_owned(), header.into());
+        }
+    }
+}
+
 /// What every operation has in common.
 fn complete(operation: &mut Operation) {
+    if !is_one_of(operation, &UNCOUNTED) {
+        limit(operation);
+    }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             let header = HeaderBuilder::new()
@@ -137,6 +213,12 @@ fn make_idempotent(operation: &mut Operation) {
     }
 }
 
+fn number() -> utoipa::openapi::Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Integer))
+        .build()
+}
+
 fn text() -> utoipa::openapi::Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))
@@ -161,7 +243,11 @@ fn text() -> utoipa::openapi::Object {
         (name = "Events", description = "Publish events and read them back."),
         (name = "Construction records", description = "Contacts, companies, opportunities, projects, bids, pay \
             applications, change orders: their changes are events."),
-        (name = "Account", description = "The API key, and this document.")
+        (name = "Settings", description = "What holds for all of a tenant's webhooks."),
+        (name = "Sessions", description = "Signing in to the console, and out."),
+        (name = "Users", description = "The tenant's people: `company_admin` may do everything, `member` reads."),
+        (name = "API keys", description = "Keys for programs, made and revoked by a `company_admin`."),
+        (name = "Account", description = "Who asks, and this document.")
     ),
     paths(
         endpoints::create,
@@ -182,6 +268,21 @@ fn text() -> utoipa::openapi::Object {
         events::publish,
         events::list,
         events::read,
+        settings::read,
+        settings::update,
+        sessions::sign_in,
+        sessions::read,
+        sessions::sign_out,
+        sessions::change_password,
+        users::create,
+        users::list,
+        users::read,
+        users::update,
+        users::delete,
+        api_keys::create,
+        api_keys::list,
+        api_keys::read,
+        api_keys::revoke,
         me::read,
         read
     ),
@@ -249,14 +350,33 @@ macro_rules! problems {
 problems! {
     /// Of every operation that needs a key.
     Common {
-        401: "`unauthorized`: no API key, or none that is valid.",
+        401: "`unauthorized`: no API key and no session, or none that is valid.",
         422: "`validation_failed`: each fault is named in `errors`.",
         500: "`internal_error`: a fault of ours.",
         503: "`service_unavailable`: try again after `Retry-After`.",
     }
     /// Of every operation that needs a scope.
     Scoped {
-        403: "`scope_insufficient`: the key lacks the scope; `forbidden`: the user's role does not allow it.",
+        403: "`scope_insufficient`: the key lacks the scope; `forbidden`: the user's role does not allow it, or a \
+              change with a session's cookie did not come from the service's own pages.",
+    }
+    /// Of what only people do, and an admin alone changes.
+    ForAdmins {
+        403: "`forbidden`: the user's role does not allow it; or it is an API key, which cannot do this at all; or the \
+              change did not come from the service's own pages.",
+    }
+    /// Of what a signed-in user does about themselves.
+    FromOwnPages {
+        403: "`forbidden`: the change did not come from the service's own pages.",
+    }
+    /// Of signing in.
+    SigningIn {
+        401: "`unauthorized`: the e-mail address or the password is wrong.",
+        403: "`forbidden`: another site's page asked.",
+        422: "`validation_failed`: each fault is named in `errors`.",
+        429: "`rate_limited`: too many failed attempts; try again after `Retry-After` seconds.",
+        500: "`internal_error`: a fault of ours.",
+        503: "`service_unavailable`: try again after `Retry-After`.",
     }
     /// Of lists.
     InList {
@@ -271,6 +391,13 @@ problems! {
         400: "`bad_request`: the body is not JSON in UTF-8; the detail says where.",
         408: "`request_timeout`: the body did not arrive in time.",
         409: "`idempotency_key_reused`: the key belongs to another request.",
+        413: "`payload_too_large`: the body has more than 16 MiB.",
+        415: "`unsupported_media_type`: the body is not `application/json`.",
+    }
+    /// Of the one mutation that is never repeated for a key.
+    WithBodyOnce {
+        400: "`bad_request`: the body is not JSON in UTF-8; the detail says where.",
+        408: "`request_timeout`: the body did not arrive in time.",
         413: "`payload_too_large`: the body has more than 16 MiB.",
         415: "`unsupported_media_type`: the body is not `application/json`.",
     }
@@ -294,6 +421,7 @@ macro_rules! problems_of_several {
     };
 }
 
+problems_of_several!(A, B);
 problems_of_several!(A, B, C);
 problems_of_several!(A, B, C, D);
 problems_of_several!(A, B, C, D, E);
@@ -349,6 +477,12 @@ mod tests {
             document["components"]["securitySchemes"]["apiKey"]["scheme"],
             "bearer"
         );
+        let cookie = &document["components"]["securitySchemes"]["session"];
+        assert_eq!(
+            (&cookie["in"], &cookie["name"]),
+            (&"cookie".into(), &"plumbline_session".into())
+        );
+        assert_eq!(document["security"].as_array().map(Vec::len), Some(2));
         let server = |rendered: Rendered| {
             let document: serde_json::Value = serde_json::from_slice(&rendered.0).expect("JSON");
             document["servers"][0]["url"].clone()
@@ -396,10 +530,26 @@ mod tests {
                 }
             }
             assert_eq!(path.contains('{'), responses.contains_key("404"), "{what}: 404");
+            let id = operation["operationId"].as_str().expect("an id");
+            let is_counted = !UNCOUNTED.contains(&id);
+            for (status, response) in responses {
+                let has_limit = response["headers"]["RateLimit-Limit"].is_object();
+                assert_eq!(
+                    has_limit,
+                    is_counted && status != "401",
+                    "{what}: {status}: rate limit"
+                );
+            }
+            assert_eq!(
+                responses.contains_key("429"),
+                is_counted || id == "signIn",
+                "{what}: 429"
+            );
+            let is_repeatable = method != "GET" && !NEVER_REPEATED.contains(&id);
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let has = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
-            assert_eq!(method != "GET", has("Idempotency-Key"), "{what}: Idempotency-Key");
-            assert_eq!(responses.contains_key("409"), method != "GET", "{what}: 409");
+            assert_eq!(is_repeatable, has("Idempotency-Key"), "{what}: Idempotency-Key");
+            assert_eq!(responses.contains_key("409"), is_repeatable, "{what}: 409");
             assert_eq!(has("cursor"), has("limit"), "{what}: pages");
         }
     }

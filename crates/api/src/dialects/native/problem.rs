@@ -1,17 +1,13 @@
 //! Failures as RFC 9457 problems: `application/problem+json`.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use plumbline_domain::permission::Denied;
 use plumbline_engine::FieldError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::{Failure, RequestId};
-
-/// Seconds after which a client may try again what was not possible.
-const RETRY_AFTER_SECONDS: &str = "1";
 
 /// What went wrong, and what to do about it (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,7 +56,7 @@ struct FieldProblem {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = ($text:literal, $status:ident, $title:literal),)*) => {
+    ($($(#[$doc:meta])* $name:ident = ($text:literal, $title:literal),)*) => {
         /// Every kind of problem.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
         enum Code {
@@ -77,12 +73,6 @@ macro_rules! codes {
                 }
             }
 
-            fn status(self) -> StatusCode {
-                match self {
-                    $(Self::$name => StatusCode::$status,)*
-                }
-            }
-
             fn title(self) -> &'static str {
                 match self {
                     $(Self::$name => $title,)*
@@ -94,33 +84,35 @@ macro_rules! codes {
 
 codes! {
     /// The request cannot be read.
-    BadRequest = ("bad_request", BAD_REQUEST, "Bad request"),
-    /// No API key, or none that is valid.
-    Unauthorized = ("unauthorized", UNAUTHORIZED, "Unauthorized"),
-    /// The user's role does not allow it.
-    Forbidden = ("forbidden", FORBIDDEN, "Forbidden"),
+    BadRequest = ("bad_request", "Bad request"),
+    /// No API key and no session, or none that is valid.
+    Unauthorized = ("unauthorized", "Unauthorized"),
+    /// The user's role does not allow it, or a key may not at all, or another site's page asked.
+    Forbidden = ("forbidden", "Forbidden"),
     /// The API key lacks a scope.
-    ScopeInsufficient = ("scope_insufficient", FORBIDDEN, "Scope insufficient"),
+    ScopeInsufficient = ("scope_insufficient", "Scope insufficient"),
     /// No such thing, or another tenant's.
-    NotFound = ("not_found", NOT_FOUND, "Not found"),
+    NotFound = ("not_found", "Not found"),
     /// The path does not take the method.
-    MethodNotAllowed = ("method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed"),
+    MethodNotAllowed = ("method_not_allowed", "Method not allowed"),
     /// The body did not arrive in time.
-    RequestTimeout = ("request_timeout", REQUEST_TIMEOUT, "Request timeout"),
+    RequestTimeout = ("request_timeout", "Request timeout"),
     /// The state of things does not allow it.
-    Conflict = ("conflict", CONFLICT, "Conflict"),
+    Conflict = ("conflict", "Conflict"),
     /// The idempotency key belongs to another request.
-    IdempotencyKeyReused = ("idempotency_key_reused", CONFLICT, "Idempotency key reused"),
+    IdempotencyKeyReused = ("idempotency_key_reused", "Idempotency key reused"),
+    /// Too many requests, or attempts to sign in.
+    RateLimited = ("rate_limited", "Rate limited"),
     /// The body, or an event's payload, is too large.
-    PayloadTooLarge = ("payload_too_large", PAYLOAD_TOO_LARGE, "Payload too large"),
+    PayloadTooLarge = ("payload_too_large", "Payload too large"),
     /// The body is not plain JSON.
-    UnsupportedMediaType = ("unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+    UnsupportedMediaType = ("unsupported_media_type", "Unsupported media type"),
     /// Fields cannot be accepted.
-    ValidationFailed = ("validation_failed", UNPROCESSABLE_ENTITY, "Validation failed"),
+    ValidationFailed = ("validation_failed", "Validation failed"),
     /// A fault of ours.
-    InternalError = ("internal_error", INTERNAL_SERVER_ERROR, "Internal error"),
+    InternalError = ("internal_error", "Internal error"),
     /// Not possible now; try again.
-    ServiceUnavailable = ("service_unavailable", SERVICE_UNAVAILABLE, "Service unavailable"),
+    ServiceUnavailable = ("service_unavailable", "Service unavailable"),
 }
 
 /// A failure as a problem.
@@ -129,7 +121,7 @@ pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {
     let problem = Problem {
         kind: format!("urn:plumbline:problem:{}", code.as_str()),
         title: code.title(),
-        status: code.status().as_u16(),
+        status: failure.status().as_u16(),
         detail: failure.to_string(),
         code,
         request_id: id.to_string(),
@@ -139,28 +131,22 @@ pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {
         },
     };
     let body = serde_json::to_string(&problem).expect("text and numbers are JSON");
-    let mut response = HttpResponse::build(code.status());
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-    match failure {
-        Failure::NoCredentials | Failure::BadCredentials => {
-            response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-        }
-        Failure::MethodNotAllowed(allowed) => {
-            response.insert_header((ALLOW, allowed.as_str()));
-        }
-        Failure::Unavailable(_) => {
-            response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS)));
-        }
-        _ => {}
-    }
-    response.body(body)
+    let mut response = HttpResponse::build(failure.status())
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")))
+        .body(body);
+    failure.add_headers(&mut response);
+    response
 }
 
 fn code(failure: &Failure) -> Code {
     match failure {
-        Failure::NoCredentials | Failure::BadCredentials => Code::Unauthorized,
+        Failure::NoCredentials | Failure::BadCredentials | Failure::NoSession | Failure::WrongPassword => {
+            Code::Unauthorized
+        }
+        Failure::CrossSite => Code::Forbidden,
+        Failure::RateLimited { .. } => Code::RateLimited,
         Failure::Denied(Denied::Scope(_)) => Code::ScopeInsufficient,
-        Failure::Denied(Denied::Role) => Code::Forbidden,
+        Failure::Denied(Denied::Role | Denied::Key) => Code::Forbidden,
         Failure::NoRoute | Failure::NotFound(_) => Code::NotFound,
         Failure::MethodNotAllowed(_) => Code::MethodNotAllowed,
         Failure::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
@@ -256,6 +242,10 @@ mod tests {
 
     #[actix_web::test]
     async fn some_problems_say_more_in_a_header() {
+        let limited = |millis| Failure::RateLimited {
+            what: "requests",
+            retry_after: std::time::Duration::from_millis(millis),
+        };
         for (failure, name, value) in [
             (Failure::NoCredentials, "www-authenticate", "Bearer"),
             (Failure::BadCredentials, "www-authenticate", "Bearer"),
@@ -264,6 +254,8 @@ mod tests {
                 "allow",
                 "GET, POST",
             ),
+            (limited(0), "retry-after", "1"),
+            (limited(1_001), "retry-after", "2"),
         ] {
             let (response, _) = rendered(failure).await;
             assert_eq!(response.headers().get(name).expect(name), value);

@@ -6,7 +6,9 @@ use actix_web::web::{self, ServiceConfig};
 
 use plumbline_domain::construction::{Bid, ChangeOrder, Company, Contact, Opportunity, PayApp, Project};
 
-use super::{deliveries, endpoints, event_types, events, me, openapi, records};
+use super::{
+    api_keys, deliveries, endpoints, event_types, events, me, openapi, records, sessions, settings, users,
+};
 use crate::http::Failure;
 
 /// One method of one path.
@@ -84,6 +86,21 @@ routes! {
     POST "change-orders/{id}/items" => records::change_orders::add_items;
     POST "change-orders/{id}/submit" => records::change_orders::submit;
     POST "change-orders/{id}/approve" => records::change_orders::approve;
+    GET "webhook-settings" => settings::read;
+    PATCH "webhook-settings" => settings::update;
+    POST "session" => sessions::sign_in;
+    GET "session" => sessions::read;
+    DELETE "session" => sessions::sign_out;
+    POST "session/password" => sessions::change_password;
+    POST "users" => users::create;
+    GET "users" => users::list;
+    GET "users/{id}" => users::read;
+    PATCH "users/{id}" => users::update;
+    DELETE "users/{id}" => users::delete;
+    POST "api-keys" => api_keys::create;
+    GET "api-keys" => api_keys::list;
+    GET "api-keys/{id}" => api_keys::read;
+    DELETE "api-keys/{id}" => api_keys::revoke;
     GET "me" => me::read;
     GET "openapi.json" => openapi::read;
 }

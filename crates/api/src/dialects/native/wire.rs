@@ -573,7 +573,7 @@ impl From<Event> for EventWire {
     }
 }
 
-/// Whom an API key belongs to, and what it may do.
+/// Who asks: an API key or a signed-in user, and what it may do.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Me)]
 #[serde(rename_all = "camelCase")]
@@ -587,7 +587,14 @@ pub(super) struct MeWire {
     /// The key's number; null for a signed-in user.
     #[schema(required = true, example = 3)]
     pub(super) key_id: Option<i64>,
-    /// What it may do; `*` is everything.
+    /// The user's number; null for a key.
+    #[schema(required = true)]
+    pub(super) user_id: Option<i64>,
+    /// The user's role, `company_admin` or `member`; null for a key.
+    #[schema(required = true)]
+    pub(super) role: Option<&'static str>,
+    /// What a key may do; `*` is everything. For a user `*` when a `company_admin`, and empty when a `member`, who
+    /// reads.
     #[schema(example = json!(["webhooks:manage", "events:write"]))]
     pub(super) scopes: Vec<&'static str>,
 }
