@@ -16,6 +16,7 @@ pub mod lane;
 pub mod outcome;
 pub mod permission;
 pub mod profile;
+pub mod rate;
 pub mod retry;
 pub mod secret;
 pub mod signing;
