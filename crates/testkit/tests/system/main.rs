@@ -12,6 +12,7 @@ mod isolation;
 mod operations;
 mod published;
 mod publishing;
+mod rates;
 mod retries;
 mod secrets;
 mod transport;
