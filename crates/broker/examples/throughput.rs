@@ -170,5 +170,6 @@ fn retry(n: u64, not_before: Timestamp) -> RetryMessage {
         attempt: 2,
         not_before,
         republished: false,
+        held: None,
     }
 }

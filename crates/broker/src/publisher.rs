@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lapin::types::FieldTable;
 use plumbline_domain::Timestamp;
-use plumbline_domain::delay::{Wait, wait_for};
+use plumbline_domain::delay::{Wait, wait_for, wait_precisely};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -156,10 +156,9 @@ impl Publisher {
     }
 
     /// Have a retry wait in the broker until about its `not_before`. It may come back early, to be parked again;
-    /// what is due, or will be in a moment, goes straight to the retries queue.
+    /// what is due, or will be in a moment, goes straight to the retries queue. What holds a slot is late by less.
     pub async fn park(&self, message: RetryMessage, now: Timestamp) -> Result<(), PublishError> {
-        self.publish(retry(message, waiting_room(message.not_before, now)))
-            .await
+        self.publish(retry(message, waiting_room(&message, now))).await
     }
 
     /// Park many in one go; a result for each, in their order.
@@ -168,7 +167,7 @@ impl Publisher {
         messages: Vec<RetryMessage>,
         now: Timestamp,
     ) -> Vec<Result<(), PublishError>> {
-        let parked = |message: RetryMessage| retry(message, waiting_room(message.not_before, now));
+        let parked = |message: RetryMessage| retry(message, waiting_room(&message, now));
         self.publish_all(messages.into_iter().map(parked)).await
     }
 
@@ -341,10 +340,14 @@ fn retry(message: RetryMessage, route: Route) -> Message {
 }
 
 /// Where a retry waits until `not_before`.
-fn waiting_room(not_before: Timestamp, now: Timestamp) -> Route {
+fn waiting_room(message: &RetryMessage, now: Timestamp) -> Route {
     // A time that is past leaves nothing to wait.
-    let remaining = Duration::try_from(not_before.duration_since(now)).unwrap_or_default();
-    match wait_for(remaining) {
+    let remaining = Duration::try_from(message.not_before.duration_since(now)).unwrap_or_default();
+    let wait = match message.slot() {
+        Some(_) => wait_precisely(remaining),
+        None => wait_for(remaining),
+    };
+    match wait {
         Wait::Park(after_ms) => Route::Retries { after_ms },
         Wait::Over | Wait::InProcess(_) => Route::Work(WorkQueue::Retries),
     }

@@ -4,6 +4,7 @@
 //! added while old and new processes run side by side; whatever old readers would misread needs a new version.
 
 use plumbline_domain::lane::Lane;
+use plumbline_domain::rate::{Held, Place, Slot};
 use plumbline_domain::{DeliveryId, Event, EventId, JsonText, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -48,6 +49,8 @@ pub struct RetryMessage {
     pub not_before: Timestamp,
     /// Whether it was published before.
     pub republished: bool,
+    /// What it holds of its endpoint's rate limit. A slot opens at `not_before`, by the database's clock.
+    pub held: Option<Held>,
 }
 
 /// The bytes are not a message of the kind that was asked for.
@@ -170,6 +173,15 @@ impl RetryMessage {
             attempt,
             not_before,
             republished: false,
+            held: None,
+        }
+    }
+
+    /// The slot that it holds, if it holds one.
+    pub fn slot(&self) -> Option<Slot> {
+        match self.held {
+            Some(Held::Slot(slot)) => Some(slot),
+            Some(Held::Place(_)) | None => None,
         }
     }
 
@@ -183,6 +195,11 @@ impl RetryMessage {
             attempt: self.attempt,
             not_before: &self.not_before.to_string(),
             republished: self.republished,
+            slot: self.slot().map(|slot| slot.0),
+            place: match self.held {
+                Some(Held::Place(place)) => Some(place.0),
+                Some(Held::Slot(_)) | None => None,
+            },
         };
         write(&mut body, &wire);
         body
@@ -203,6 +220,11 @@ impl RetryMessage {
                 .parse()
                 .map_err(|_| Undecodable::Field("not_before"))?,
             republished: wire.republished,
+            held: match (wire.slot, wire.place) {
+                (Some(slot), _) => Some(Held::Slot(Slot(slot))),
+                (None, Some(place)) => Some(Held::Place(Place(place))),
+                (None, None) => None,
+            },
         })
     }
 
@@ -265,6 +287,10 @@ struct RetryWire<'a> {
     not_before: &'a str,
     #[serde(default, skip_serializing_if = "is_false")]
     republished: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slot: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<i64>,
 }
 
 /// Of a message that cannot be read otherwise, the version tells why.

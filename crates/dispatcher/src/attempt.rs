@@ -1,23 +1,28 @@
 //! One attempt, from the gate to its record.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use plumbline_domain::delay::IN_PROCESS_WAIT_MAX;
 use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus, FailureCode};
 use plumbline_domain::gate::{self, Gate, Passage};
+use plumbline_domain::rate::{Held, Place, Turn};
 use plumbline_domain::retry::{self, Next, RetrySchedule};
 use plumbline_domain::{AttemptOutcome, DeliveryId, EndpointId, Event, Timestamp};
 use plumbline_store::deliveries::{AttemptRow, RecordedAttempt};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use crate::clock::Pass;
 use crate::endpoints::{Endpoints, Target};
 use crate::fanout::patiently;
+use crate::limiter::{BrokenOff, Limiter};
 use crate::metrics::Metrics;
 use crate::recorder::{Entry, Outcome, Recorder, Then};
-use crate::transport::{AttemptRequest, Attempted, Transport};
+use crate::transport::{AttemptRequest, Attempted, Missed, Transport};
 use crate::work::Part;
 
 /// An attempt that takes longer is written down as pending before it has an outcome.
@@ -63,12 +68,15 @@ pub struct Due {
     pub created_at: Timestamp,
     /// When the endpoint was looked up.
     pub known_at: Instant,
+    /// What it holds of its endpoint's rate limit.
+    pub held: Option<Held>,
 }
 
 /// Makes attempts and hands their outcomes to the recorder.
 pub struct Attempts {
     transport: Transport,
     endpoints: Endpoints,
+    limiter: Arc<Limiter>,
     recorder: Recorder,
     schedule: RetrySchedule,
     timeout: Duration,
@@ -80,9 +88,11 @@ pub struct Attempts {
 
 impl Attempts {
     /// `in_flight_max` attempts at once, a quarter of them set aside for retries.
+    #[expect(clippy::too_many_arguments, reason = "called once, where each is made")]
     pub fn new(
         transport: Transport,
         endpoints: Endpoints,
+        limiter: Arc<Limiter>,
         recorder: Recorder,
         schedule: RetrySchedule,
         timeout: Duration,
@@ -93,6 +103,7 @@ impl Attempts {
         Self {
             transport,
             endpoints,
+            limiter,
             recorder,
             schedule,
             timeout,
@@ -124,45 +135,101 @@ impl Attempts {
             passage: Passage::FailedFast,
             entered: Instant::now(),
         };
-        let Ok(_permit) = self.permit(share).await else {
+        let Ok(permit) = self.permit(share).await else {
             return part.give_up();
         };
         gate.entered = Instant::now();
-        if due.known_at.elapsed() > KNOWN_FRESH {
-            // It waited: by now the endpoint may be another one, or none, and a deletion may have been answered.
-            let set = patiently("an endpoint could not be looked up again yet", || {
-                self.endpoints.at_least(due.event.tenant, 0)
-            })
-            .await;
-            match set.get(id) {
-                Some(target) => due.target = target.clone(),
-                None => return self.end(&due, FailureCode::EndpointDeleted, part).await,
+        // What had to wait for a slot says nothing about our own speed.
+        let mut is_first = due.number == 1 && due.kind == DeliveryKind::Event && due.held.is_none();
+        let (mut part, mut pass) = (part, None);
+        loop {
+            if due.known_at.elapsed() > KNOWN_FRESH {
+                // It waited: by now the endpoint may be another one, or none, and a deletion may have been answered.
+                let looked_up_at = Instant::now();
+                let set = patiently("an endpoint could not be looked up again yet", || {
+                    self.endpoints.at_least(due.event.tenant, 0)
+                })
+                .await;
+                match set.get(id) {
+                    Some(target) => due.target = target.clone(),
+                    None => return self.end(&due, FailureCode::EndpointDeleted, part).await,
+                }
+                due.known_at = looked_up_at;
+            }
+            let Some(mine) = self.turn_away(&due, part).await else {
+                return;
+            };
+            part = mine;
+            let limit = due.target.endpoint.rate_limit;
+            if let Some(limit) = limit
+                && pass.is_none_or(|pass: Pass| Instant::now() >= pass.closes)
+            {
+                match self.pass(&mut due, limit).await {
+                    // That may have taken a while: look once more whether the endpoint is still the same.
+                    Ok(granted) => {
+                        pass = Some(granted);
+                        continue;
+                    }
+                    Err(NoPass::BrokenOff) => return part.give_up(),
+                    Err(NoPass::Until(turn)) => {
+                        drop((permit, gate));
+                        return self.wait_for_turn(&due, turn, part).await;
+                    }
+                }
+            }
+            let Some(mut request) = request(&due) else {
+                return part.give_up();
+            };
+            request.not_after = limit.and(pass).map(|pass| pass.closes.into());
+            if std::mem::take(&mut is_first) {
+                self.metrics.first_attempt(due.event.id.timestamp());
+            }
+            let (attempted, mine) = self.post(&due, request, part).await;
+            part = mine;
+            match attempted {
+                Ok(attempted) => {
+                    gate.leave(&attempted.outcome);
+                    return self.record(due, attempted, part).await;
+                }
+                // The connection took longer than the slot. It is ready now, for the next one.
+                Err(Missed) => {
+                    self.metrics.slots_missed.inc();
+                    due.held = Some(Held::Place(Place::FRONT));
+                    pass = None;
+                }
             }
         }
-        let Some(part) = self.turn_away(&due, part).await else {
-            return;
-        };
+    }
 
-        let endpoint = &due.target.endpoint;
-        let Some(signer) = due.target.signer.as_ref() else {
-            return part.give_up();
-        };
-        let now = Timestamp::now();
-        let request = AttemptRequest {
-            url: endpoint.url.clone(),
-            user_agent: endpoint.profile.user_agent(),
-            headers: endpoint
-                .profile
-                .headers(&due.event, due.delivery, signer, &due.body, now),
-            custom: endpoint.headers.clone(),
-            body: due.body.clone(),
-        };
-        if due.number == 1 && due.kind == DeliveryKind::Event {
-            self.metrics.first_attempt(due.event.id.timestamp());
+    /// Leave to send now, by the endpoint's rate limit. What the delivery holds afterwards is in `due.held`.
+    async fn pass(&self, due: &mut Due, limit: NonZeroU32) -> Result<Pass, NoPass> {
+        loop {
+            let place = match due.held {
+                Some(Held::Slot(slot)) => {
+                    let pass = self.limiter.pass(slot).await;
+                    let now = Instant::now();
+                    if now < pass.closes {
+                        if pass.opens > now + IN_PROCESS_WAIT_MAX {
+                            return Err(NoPass::Until(slot.opens_at()));
+                        }
+                        tokio::time::sleep_until(pass.opens.into()).await;
+                        return Ok(pass);
+                    }
+                    self.metrics.slots_missed.inc();
+                    Some(Place::FRONT)
+                }
+                Some(Held::Place(place)) => Some(place),
+                None => None,
+            };
+            match self.limiter.turn(&due.target.endpoint, limit, place).await {
+                Ok(Turn::Slot(slot)) => due.held = Some(Held::Slot(slot)),
+                Ok(Turn::Later { place, ask_again_at }) => {
+                    due.held = Some(Held::Place(place));
+                    return Err(NoPass::Until(ask_again_at));
+                }
+                Err(BrokenOff) => return Err(NoPass::BrokenOff),
+            }
         }
-        let (attempted, part) = self.post(&due, request, part).await;
-        gate.leave(&attempted.outcome);
-        self.record(due, attempted, part).await;
     }
 
     /// Deal with a delivery whose endpoint receives nothing now; gives the part back for one that may go ahead.
@@ -171,7 +238,7 @@ impl Attempts {
             if due.number == 1 && due.kind == DeliveryKind::Event {
                 self.metrics.skipped.inc();
                 let record = self.row(due, DeliveryStatus::Skipped, None);
-                self.write(record, None, false, Then::Settle(part)).await;
+                self.write(record, None, false, None, Then::Settle(part)).await;
             } else {
                 self.end(due, FailureCode::EndpointDisabled, part).await;
             }
@@ -185,7 +252,12 @@ impl Attempts {
     }
 
     /// POST; what takes longer than [`SLOW`] is written down as pending meanwhile.
-    async fn post(&self, due: &Due, request: AttemptRequest, part: Part) -> (Attempted, Part) {
+    async fn post(
+        &self,
+        due: &Due,
+        request: AttemptRequest,
+        part: Part,
+    ) -> (Result<Attempted, Missed>, Part) {
         let in_flight = self.metrics.in_flight();
         let post = self.transport.post(request);
         tokio::pin!(post);
@@ -198,7 +270,8 @@ impl Attempts {
                 let lease = Timestamp::now() + self.timeout + LEASE_MARGIN;
                 let (back, returned) = oneshot::channel();
                 let record = self.row(due, DeliveryStatus::Pending, Some(lease));
-                self.write(record, None, false, Then::Continue(part, back)).await;
+                self.write(record, None, false, None, Then::Continue(part, back))
+                    .await;
                 let (attempted, part) = tokio::join!(post, returned);
                 match part {
                     Ok(part) => (attempted, part),
@@ -252,14 +325,14 @@ impl Attempts {
         });
         let health = due.kind.counts_for_health().then_some(next == Next::Succeeded);
         let gone = next == Next::Abandoned { gone: true };
-        self.write(record, health, gone, Then::Settle(part)).await;
+        self.write(record, health, gone, None, Then::Settle(part)).await;
     }
 
     /// End it without another attempt.
     pub async fn end(&self, due: &Due, code: FailureCode, part: Part) {
         let mut record = self.row(due, DeliveryStatus::Failed, None);
         record.error = Some(code);
-        self.write(record, None, false, Then::Settle(part)).await;
+        self.write(record, None, false, None, Then::Settle(part)).await;
     }
 
     /// Put it off without using up an attempt.
@@ -267,7 +340,15 @@ impl Attempts {
         // Spread, so that what was put off together does not come back together.
         let wait = wait.mul_f64(1.0 + rand::random::<f64>() * 0.5);
         let record = self.row(due, DeliveryStatus::Pending, Some(Timestamp::now() + wait));
-        self.write(record, None, false, Then::Settle(part)).await;
+        self.write(record, None, false, None, Then::Settle(part)).await;
+    }
+
+    /// Let it wait for its slot, or for its turn to ask for one, without using up an attempt.
+    async fn wait_for_turn(&self, due: &Due, turn: Timestamp, part: Part) {
+        self.metrics.rate_limited.inc();
+        let record = self.row(due, DeliveryStatus::Pending, Some(turn));
+        self.write(record, None, false, due.held, Then::Settle(part))
+            .await;
     }
 
     fn row(&self, due: &Due, status: DeliveryStatus, next_attempt_at: Option<Timestamp>) -> RecordedAttempt {
@@ -289,12 +370,20 @@ impl Attempts {
         }
     }
 
-    async fn write(&self, record: RecordedAttempt, health: Option<bool>, gone: bool, then: Then) {
+    async fn write(
+        &self,
+        record: RecordedAttempt,
+        health: Option<bool>,
+        gone: bool,
+        held: Option<Held>,
+        then: Then,
+    ) {
         self.recorder
             .write(Entry::Outcome(Box::new(Outcome {
                 record,
                 health,
                 gone,
+                held,
                 then,
             })))
             .await;
@@ -340,6 +429,31 @@ impl Attempts {
         }
         Err(gates.entry(endpoint).or_default().gate.give_up())
     }
+}
+
+/// Why a request may not leave now.
+enum NoPass {
+    /// Its slot opens, or its turn to ask comes, at this time.
+    Until(Timestamp),
+    /// A fault of ours.
+    BrokenOff,
+}
+
+/// The request, signed now; `None` when the endpoint has no keys that we can open.
+fn request(due: &Due) -> Option<AttemptRequest> {
+    let endpoint = &due.target.endpoint;
+    let signer = due.target.signer.as_ref()?;
+    let now = Timestamp::now();
+    Some(AttemptRequest {
+        url: endpoint.url.clone(),
+        user_agent: endpoint.profile.user_agent(),
+        headers: endpoint
+            .profile
+            .headers(&due.event, due.delivery, signer, &due.body, now),
+        custom: endpoint.headers.clone(),
+        body: due.body.clone(),
+        not_after: None,
+    })
 }
 
 /// An endpoint's gate and who waits before it.

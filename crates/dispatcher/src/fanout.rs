@@ -15,6 +15,7 @@ use plumbline_store::deliveries::{self, Existing};
 use plumbline_store::{Store, StoreError, outbox};
 
 use crate::attempt::{Attempts, Due, Share};
+use crate::clock::Clock;
 use crate::endpoints::{Endpoints, Target};
 use crate::metrics::Metrics;
 use crate::recorder::{self, Entry};
@@ -35,6 +36,8 @@ pub struct FanOut {
     pub attempts: Arc<Attempts>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// By which slots are waited for.
+    pub clock: Arc<Clock>,
 }
 
 impl FanOut {
@@ -89,8 +92,10 @@ impl FanOut {
             .collect();
         if !to_park.is_empty() {
             to_park.iter_mut().for_each(|(_, part)| part.recorded());
-            let (publisher, metrics) = (self.publisher.clone(), self.metrics.clone());
-            tokio::spawn(async move { recorder::park(&publisher, &metrics, to_park).await });
+            let fan_out = self.clone();
+            tokio::spawn(async move {
+                recorder::park(&fan_out.publisher, &fan_out.clock, &fan_out.metrics, to_park).await;
+            });
         }
         if nothing_due {
             for part in parts {
@@ -114,6 +119,7 @@ impl FanOut {
                 number: 1,
                 created_at: Timestamp::now(),
                 known_at,
+                held: None,
             };
             (due, part)
         });

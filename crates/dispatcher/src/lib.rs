@@ -1,13 +1,16 @@
 //! The dispatcher: from an event in the queue to its attempts on record.
 //!
 //! `fanout` and `retries` take messages, `attempt` calls endpoints through `transport`, `recorder` writes outcomes
-//! down in batches and parks what must wait, `sweep` finds what was lost. A message is acknowledged when everything
+//! down in batches and parks what must wait, `limiter` reserves slots of rate-limited endpoints, `sweep` finds what was
+//! lost. A message is acknowledged when everything
 //! that it is responsible for is settled in PostgreSQL; see `work`.
 
 pub mod attempt;
+pub mod clock;
 pub mod config;
 pub mod endpoints;
 pub mod fanout;
+pub mod limiter;
 pub mod metrics;
 pub mod recorder;
 pub mod retries;
@@ -36,9 +39,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::Attempts;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
 use crate::fanout::FanOut;
+use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::retries::Retries;
@@ -120,9 +125,12 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     let depths = Depths::spawn(broker.clone(), publisher_stop.clone());
 
     let recording = TaskTracker::new();
+    let clock = Arc::new(Clock::new(store.clone()));
+    let limiter = Limiter::new(store.clone(), clock.clone(), metrics.clone(), &recording);
     let recorder = Recorder::spawn(
         store.clone(),
         publisher.clone(),
+        clock.clone(),
         config.disable_after,
         metrics.clone(),
         &recording,
@@ -141,6 +149,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     let attempts = Arc::new(Attempts::new(
         transport.clone(),
         endpoints.clone(),
+        limiter,
         recorder,
         schedule,
         config.attempt_timeout,
@@ -153,6 +162,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         endpoints: endpoints.clone(),
         attempts: attempts.clone(),
         metrics: metrics.clone(),
+        clock: clock.clone(),
     });
     let retries = Arc::new(Retries {
         store: store.clone(),
@@ -160,6 +170,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         endpoints: endpoints.clone(),
         attempts: attempts.clone(),
         metrics: metrics.clone(),
+        clock,
         busy: parking_lot::Mutex::default(),
     });
 

@@ -21,6 +21,12 @@ pub struct Metrics {
     pub retries_parked: IntCounter,
     /// `plumbline_deliveries_deferred_total`
     pub deferred: IntCounter,
+    /// `plumbline_rate_slots_reserved_total`
+    pub slots_reserved: IntCounter,
+    /// `plumbline_deliveries_rate_limited_total`
+    pub rate_limited: IntCounter,
+    /// `plumbline_rate_slots_missed_total`
+    pub slots_missed: IntCounter,
     /// `plumbline_deliveries_skipped_total`
     pub skipped: IntCounter,
     /// `plumbline_messages_stale_total`
@@ -115,6 +121,18 @@ impl Metrics {
             deferred: counter(
                 "plumbline_deliveries_deferred_total",
                 "Deliveries put off because their endpoint was busy; no attempt used up.",
+            )?,
+            slots_reserved: counter(
+                "plumbline_rate_slots_reserved_total",
+                "Slots of rate-limited endpoints that this process reserved.",
+            )?,
+            rate_limited: counter(
+                "plumbline_deliveries_rate_limited_total",
+                "Deliveries put off because of their endpoint's rate limit; no attempt used up.",
+            )?,
+            slots_missed: counter(
+                "plumbline_rate_slots_missed_total",
+                "Slots that went unused because the request was not ready to leave in time.",
             )?,
             skipped: counter(
                 "plumbline_deliveries_skipped_total",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use plumbline_broker::{Publisher, RetryMessage};
 use plumbline_domain::health::HealthRun;
+use plumbline_domain::rate::{Held, Place};
 use plumbline_domain::{DeliveryStatus, EndpointId, TenantId, Timestamp};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_store::deliveries::{self, Disabled, RecordBatch, Recorded, RecordedAttempt, RecordedBatch};
@@ -17,6 +18,7 @@ use plumbline_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::work::Part;
 
@@ -43,6 +45,8 @@ pub struct Outcome {
     pub health: Option<bool>,
     /// The endpoint answered that it is gone for ever.
     pub gone: bool,
+    /// What the delivery holds of its endpoint's rate limit while it waits.
+    pub held: Option<Held>,
     /// The message's part; given back through the channel for one that is still being attempted.
     pub then: Then,
 }
@@ -83,6 +87,7 @@ impl Recorder {
     pub fn spawn(
         store: Store,
         publisher: Publisher,
+        clock: Arc<Clock>,
         disable_after: u32,
         metrics: Arc<Metrics>,
         tasks: &TaskTracker,
@@ -91,6 +96,7 @@ impl Recorder {
         let scribe = Scribe {
             store,
             publisher,
+            clock,
             disable_after,
             metrics,
             tasks: tasks.clone(),
@@ -109,6 +115,7 @@ impl Recorder {
 struct Scribe {
     store: Store,
     publisher: Publisher,
+    clock: Arc<Clock>,
     disable_after: u32,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
@@ -145,7 +152,7 @@ impl Scribe {
                     match outcome.then {
                         Then::Settle(mut part) => {
                             part.recorded();
-                            match row.and_then(|row| retry_of(outcome.record.tenant, &row)) {
+                            match row.and_then(|row| retry_of(outcome.record.tenant, &row, outcome.held)) {
                                 Some(message) => to_park.push((message, part)),
                                 None => part.settle(),
                             }
@@ -160,9 +167,10 @@ impl Scribe {
             }
         }
         if !to_park.is_empty() {
-            let (publisher, metrics) = (self.publisher.clone(), self.metrics.clone());
+            let (publisher, clock, metrics) =
+                (self.publisher.clone(), self.clock.clone(), self.metrics.clone());
             self.tasks
-                .spawn(async move { park(&publisher, &metrics, to_park).await });
+                .spawn(async move { park(&publisher, &clock, &metrics, to_park).await });
         }
     }
 
@@ -230,32 +238,50 @@ impl Scribe {
 }
 
 /// The message that brings a pending delivery back when it is due.
-fn retry_of(tenant: TenantId, row: &Recorded) -> Option<RetryMessage> {
+fn retry_of(tenant: TenantId, row: &Recorded, held: Option<Held>) -> Option<RetryMessage> {
     match (row.status, row.next_attempt_at) {
-        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage::due(
-            tenant,
-            row.delivery,
-            row.attempt_count + 1,
-            due,
-        )),
+        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage {
+            // One that was put off for longer meanwhile does not come back in time for a slot.
+            held: held.filter(|held| row.applied || matches!(held, Held::Place(_))),
+            ..RetryMessage::due(tenant, row.delivery, row.attempt_count + 1, due)
+        }),
         _ => None,
     }
 }
 
 /// Park each until it is confirmed, then settle it.
-pub(crate) async fn park(publisher: &Publisher, metrics: &Metrics, mut waiting: Vec<(RetryMessage, Part)>) {
+pub(crate) async fn park(
+    publisher: &Publisher,
+    clock: &Clock,
+    metrics: &Metrics,
+    mut waiting: Vec<(RetryMessage, Part)>,
+) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     for _ in 0..PARK_TRIES_MAX {
-        let messages = waiting.iter().map(|(message, _)| *message).collect();
-        let results = publisher.park_all(messages, Timestamp::now()).await;
         let mut refused = vec![];
-        for ((message, part), result) in waiting.into_iter().zip(results) {
-            match result {
-                Ok(()) => {
-                    metrics.retries_parked.inc();
-                    part.settle();
+        let (slots, others): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(message, _)| message.slot().is_some());
+        for (group, now) in [(slots, clock.estimate()), (others, Timestamp::now())] {
+            if group.is_empty() {
+                continue;
+            }
+            let messages = group.iter().map(|(message, _)| *message).collect();
+            let results = publisher.park_all(messages, now).await;
+            for ((mut message, part), result) in group.into_iter().zip(results) {
+                match result {
+                    Ok(()) => {
+                        metrics.retries_parked.inc();
+                        part.settle();
+                    }
+                    Err(_) => {
+                        // It may be in a queue all the same, and two messages must not use one slot.
+                        if message.slot().is_some() {
+                            message.held = Some(Held::Place(Place::FRONT));
+                        }
+                        refused.push((message, part));
+                    }
                 }
-                Err(_) => refused.push((message, part)),
             }
         }
         if refused.is_empty() {

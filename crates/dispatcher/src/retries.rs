@@ -7,13 +7,15 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use plumbline_broker::{Incoming, Publisher, RetryMessage, Ticket};
-use plumbline_domain::delay::{Wait, wait_for};
+use plumbline_domain::delay::{Wait, wait_for, wait_precisely};
 use plumbline_domain::delivery::{DeliveryStatus, FailureCode};
+use plumbline_domain::rate::{Held, Place};
 use plumbline_domain::{DeliveryId, TenantId, Timestamp};
 use plumbline_store::Store;
 use plumbline_store::deliveries::{self, DueDelivery, RecordedAttempt};
 
 use crate::attempt::{Attempts, Due, Share};
+use crate::clock::Clock;
 use crate::endpoints::Endpoints;
 use crate::fanout::patiently;
 use crate::metrics::Metrics;
@@ -35,6 +37,8 @@ pub struct Retries {
     pub attempts: Arc<Attempts>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// By which slots are waited for.
+    pub clock: Arc<Clock>,
     /// Deliveries that this process is attempting now: a second message for one is a duplicate.
     pub busy: Mutex<HashSet<DeliveryId>>,
 }
@@ -46,7 +50,7 @@ impl Retries {
         let mut wait = std::time::Duration::ZERO;
         let mut due: HashMap<(TenantId, DeliveryId), (RetryMessage, Ticket)> = HashMap::new();
         for incoming in incoming {
-            let message = match RetryMessage::decode(&incoming.body) {
+            let mut message = match RetryMessage::decode(&incoming.body) {
                 Ok(message) => message,
                 Err(error) => {
                     self.metrics.undecodable.inc();
@@ -54,9 +58,11 @@ impl Retries {
                     continue;
                 }
             };
-            let remaining =
-                std::time::Duration::try_from(message.not_before.duration_since(now)).unwrap_or_default();
-            match wait_for(remaining) {
+            if incoming.redelivered && message.slot().is_some() {
+                // Whoever had it before us may have used the slot.
+                message.held = Some(Held::Place(Place::FRONT));
+            }
+            match self.still_to_wait(&message, now).await {
                 Wait::Park(_) => {
                     self.park_again(message, incoming.ticket);
                     continue;
@@ -101,6 +107,18 @@ impl Retries {
         }
     }
 
+    async fn still_to_wait(&self, message: &RetryMessage, now: Timestamp) -> Wait {
+        match message.slot() {
+            Some(slot) => {
+                let opens = self.clock.pass(slot).await.opens;
+                wait_precisely(opens.saturating_duration_since(Instant::now()))
+            }
+            None => wait_for(
+                std::time::Duration::try_from(message.not_before.duration_since(now)).unwrap_or_default(),
+            ),
+        }
+    }
+
     async fn one(
         self: Arc<Self>,
         found: DueDelivery,
@@ -133,6 +151,7 @@ impl Retries {
                 record,
                 health: None,
                 gone: false,
+                held: None,
                 then,
             };
             return self
@@ -156,6 +175,7 @@ impl Retries {
             number: message.attempt,
             created_at: delivery.created_at,
             known_at,
+            held: message.held,
         };
         tokio::spawn(async move {
             let _busy = Busy {
@@ -168,10 +188,18 @@ impl Retries {
         });
     }
 
-    fn park_again(&self, message: RetryMessage, ticket: Ticket) {
-        let (publisher, metrics) = (self.publisher.clone(), self.metrics.clone());
+    fn park_again(self: &Arc<Self>, message: RetryMessage, ticket: Ticket) {
+        let retries = self.clone();
         let part = Work::single(ticket, None);
-        tokio::spawn(async move { park(&publisher, &metrics, vec![(message, part)]).await });
+        tokio::spawn(async move {
+            park(
+                &retries.publisher,
+                &retries.clock,
+                &retries.metrics,
+                vec![(message, part)],
+            )
+            .await;
+        });
     }
 }
 

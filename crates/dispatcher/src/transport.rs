@@ -105,6 +105,10 @@ pub struct Attempted {
     pub request_headers: Vec<(String, String)>,
 }
 
+/// Nothing was sent: when a connection was ready, the request's time was over. The connection is kept for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missed;
+
 /// Calls endpoints. Clones share one pool of connections; a process needs one.
 #[derive(Clone)]
 pub struct Transport(Arc<Shared>);
@@ -133,19 +137,23 @@ impl Transport {
 
     /// Send one request. It always ends, at the latest a second after the attempt timeout, and never panics on what
     /// a receiver does. Dropping the future abandons the request and closes what it used.
-    pub async fn post(&self, request: AttemptRequest) -> Attempted {
+    ///
+    /// # Errors
+    /// [`Missed`], only for a request with a `not_after`.
+    pub async fn post(&self, request: AttemptRequest) -> Result<Attempted, Missed> {
         let started_at = Timestamp::now();
         let deadline = Deadline::after(self.0.timeout);
         let outcome = match self.0.attempt(&request, deadline).await {
             Ok(answer) => AttemptOutcome::Answered(answer),
-            Err(failure) => failure.into(),
+            Err(NoAnswer::Failed(failure)) => failure.into(),
+            Err(NoAnswer::Missed) => return Err(Missed),
         };
-        Attempted {
+        Ok(Attempted {
             outcome,
             started_at,
             duration: deadline.started().elapsed(),
             request_headers: request.into_sent_headers(),
-        }
+        })
     }
 
     /// The connections that are open now, in use or kept for reuse.
@@ -160,8 +168,20 @@ impl fmt::Debug for Transport {
     }
 }
 
+/// Why there is no answer.
+enum NoAnswer {
+    Failed(Failure),
+    Missed,
+}
+
+impl From<Failure> for NoAnswer {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 impl Shared {
-    async fn attempt(&self, request: &AttemptRequest, deadline: Deadline) -> Result<Answer, Failure> {
+    async fn attempt(&self, request: &AttemptRequest, deadline: Deadline) -> Result<Answer, NoAnswer> {
         let origin = self.pool.origin(&request.url)?;
         let route = self.router.route(&origin, deadline).await?;
         let mut kept = self.pool.take(&origin, &route, Instant::now());
@@ -170,15 +190,21 @@ impl Shared {
                 Some(connection) => connection,
                 None => self.connect(&origin, &route, deadline).await?,
             };
+            if request.not_after.is_some_and(|limit| Instant::now() >= limit) {
+                if let Some(unused) = connection.unused() {
+                    self.pool.keep(&origin, unused, Instant::now());
+                }
+                return Err(NoAnswer::Missed);
+            }
             match self.exchange(&origin, connection, request, deadline).await {
                 Ok(answer) => return Ok(answer),
-                Err(Unanswered::Sent(failure)) => return Err(failure),
+                Err(Unanswered::Sent(failure)) => return Err(failure.into()),
                 // The receiver had left a connection that others had used: a new one may have the request.
                 Err(Unanswered::Unsent) => {}
             }
         }
         let message = "the receiver closed several connections in a row before it took the request";
-        Err(Failure::new(FailureCode::Reset, message.to_owned()))
+        Err(Failure::new(FailureCode::Reset, message.to_owned()).into())
     }
 
     /// A new connection, or a stream on the one that a neighbour has just made.

@@ -65,6 +65,57 @@ pub fn wait_for(remaining: Duration) -> Wait {
     }
 }
 
+/// How to wait out `remaining` where 15 % is too coarse: never early, late by at most 200 ms whatever the delay. That takes
+/// several parkings, as few as the queues allow: below [`PRECISE_MAX`] three or four, and now and then up to eight.
+pub fn wait_precisely(remaining: Duration) -> Wait {
+    if remaining.is_zero() {
+        return Wait::Over;
+    }
+    if remaining <= IN_PROCESS_WAIT_MAX {
+        return Wait::InProcess(remaining);
+    }
+    let remaining_ms = u64::try_from(remaining.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX);
+    // Far away, the largest that leaves a rest: how to get there is decided when it is near.
+    let below = BUCKETS_MS.partition_point(|bucket| *bucket <= remaining_ms);
+    let far = below.checked_sub(1).map(|index| BUCKETS_MS[index]);
+    let near = (remaining <= PRECISE_MAX)
+        .then(|| {
+            (1..=HOPS_PLANNED).find_map(|hops| {
+                // Each parking takes a little longer than its queue's TTL, and the last one must still fit.
+                let late_ms = LATENESS_MS_MAX - HOP_LATE_MS * u64::from(hops - 1);
+                first_of(remaining_ms, hops, late_ms, BUCKETS_MS.len())
+            })
+        })
+        .flatten();
+    Wait::Park(near.or(far).unwrap_or(BUCKETS_MS[0]))
+}
+
+/// Up to here [`wait_precisely`] plans all of its parkings; beyond, only how to come near.
+pub const PRECISE_MAX: Duration = Duration::from_secs(66);
+const HOPS_PLANNED: u32 = 4;
+/// What a parking is expected to add to its queue's TTL, in milliseconds.
+const HOP_LATE_MS: u64 = 10;
+
+/// The first, and longest, of so many queues with which a wait is reached, none of them from `end` on.
+fn first_of(remaining_ms: u64, hops: u32, late_max_ms: u64, end: usize) -> Option<u64> {
+    let in_process_ms = u64::try_from(IN_PROCESS_WAIT_MAX.as_millis()).unwrap_or(0);
+    BUCKETS_MS[..end]
+        .iter()
+        .enumerate()
+        .rev()
+        .find_map(|(index, bucket)| {
+            let reached = match bucket.checked_sub(remaining_ms) {
+                Some(late) => late <= late_max_ms,
+                None => {
+                    let rest = remaining_ms - bucket;
+                    rest <= in_process_ms
+                        || hops > 1 && first_of(rest, hops - 1, late_max_ms, index + 1).is_some()
+                }
+            };
+            reached.then_some(*bucket)
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +153,54 @@ mod tests {
         }
     }
 
+    /// Wait it out, each queue a little late: how long it took, and how many parkings.
+    fn precisely(wanted: Duration, hop_late: Duration) -> (Duration, u32) {
+        let (mut waited, mut hops) = (Duration::ZERO, 0);
+        loop {
+            match wait_precisely(wanted.saturating_sub(waited)) {
+                Wait::Over => return (waited, hops),
+                Wait::InProcess(rest) => waited += rest,
+                Wait::Park(ms) => {
+                    waited += Duration::from_millis(ms) + hop_late;
+                    hops += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_within_a_minute_is_hit_in_few_parkings() {
+        let mut all = 0;
+        for ms in (1..=66_000).step_by(7) {
+            for hop_late in [0, 8].map(Duration::from_millis) {
+                let wanted = Duration::from_millis(ms);
+                let (waited, hops) = precisely(wanted, hop_late);
+                assert!(waited >= wanted, "{wanted:?}: early");
+                let late = waited - wanted;
+                assert!(
+                    late <= Duration::from_millis(LATENESS_MS_MAX) + hop_late,
+                    "{wanted:?}: {late:?} late"
+                );
+                assert!(hops <= 8, "{wanted:?}: {hops} parkings");
+                all += hops;
+            }
+        }
+        let mean = f64::from(all) / (66_000.0 / 7.0 * 2.0);
+        assert!(mean < 3.5, "{mean} parkings on average");
+        assert_eq!(precisely(Duration::from_secs(62), Duration::ZERO).1, 2);
+        assert_eq!(wait_precisely(Duration::from_nanos(50_000_001)), Wait::Park(250));
+    }
+
     proptest! {
+        #[test]
+        fn precisely_is_never_early_and_at_most_200_ms_late(wanted_ms in 1_u64..200_000_000) {
+            let wanted = Duration::from_millis(wanted_ms);
+            let (waited, hops) = precisely(wanted, Duration::ZERO);
+            prop_assert!(waited >= wanted);
+            prop_assert!(waited - wanted <= Duration::from_millis(LATENESS_MS_MAX));
+            prop_assert!(hops <= 24, "{hops} hops for {wanted:?}");
+        }
+
         #[test]
         fn never_early_and_late_within_bounds_after_few_hops(wanted_ms in 1_u64..200_000_000) {
             let (mut waited, mut hops) = (Duration::ZERO, 0);

@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod permission;
 pub mod profile;
 pub mod quota;
+pub mod rate;
 pub mod resource;
 pub mod retry;
 pub mod secret;

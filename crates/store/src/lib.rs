@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod partitions;
 #[cfg(test)]
 mod plans;
+pub mod rate_windows;
 mod row;
 pub mod secrets;
 mod session;

@@ -72,6 +72,7 @@ fn what_is_on_the_wire_is_a_contract_with_the_release_before() {
         attempt: 2,
         not_before: Timestamp::UNIX_EPOCH,
         republished: false,
+        held: None,
     };
     let expected = concat!(
         r#"{"v":1,"tenant":42,"delivery":"dlv_00000000000077078707070707070707","attempt":2,"#,
@@ -79,6 +80,23 @@ fn what_is_on_the_wire_is_a_contract_with_the_release_before() {
     );
     assert_eq!(String::from_utf8(retry.encode()).expect("text"), expected);
     assert_eq!(RetryMessage::decode(expected.as_bytes()).expect("a retry"), retry);
+
+    for (held, added) in [
+        (Held::Slot(Slot(1_700_000_000)), r#","slot":1700000000}"#),
+        (Held::Place(Place(3_000_000)), r#","place":3000000}"#),
+        (Held::Place(Place::FRONT), r#","place":-9223372036854775808}"#),
+    ] {
+        let waiting = RetryMessage {
+            held: Some(held),
+            ..retry
+        };
+        let expected = format!("{}{added}", expected.trim_end_matches('}'));
+        assert_eq!(String::from_utf8(waiting.encode()).expect("text"), expected);
+        assert_eq!(
+            RetryMessage::decode(expected.as_bytes()).expect("a retry"),
+            waiting
+        );
+    }
 }
 
 #[test]
@@ -182,6 +200,7 @@ proptest! {
             attempt,
             not_before: at,
             republished,
+            held: None,
         };
         prop_assert_eq!(RetryMessage::decode(&message.encode()).expect("what was written can be read"), message);
     }

@@ -19,6 +19,7 @@ fn retry(not_before: Timestamp) -> RetryMessage {
         attempt: 2,
         not_before,
         republished: false,
+        held: None,
     }
 }
 

@@ -97,6 +97,18 @@ impl Connection {
         Ok(Self::Http2(Lease::new(shared)))
     }
 
+    /// The connection by itself, to be kept for another request; a shared one is kept already.
+    pub(super) fn unused(self) -> Option<Box<Http1>> {
+        match self {
+            Self::Http1(mut connection) => {
+                // From now on the receiver may leave it at any time, as if it had been used.
+                connection.used = true;
+                Some(connection)
+            }
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Send a request and read its answer; also the connection, where it can carry another request by itself.
     pub(super) async fn post(
         self,

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 use plumbline_domain::EndpointUrl;
 use plumbline_domain::profile::Header;
+use tokio::time::Instant;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -23,6 +24,8 @@ pub struct AttemptRequest {
     pub custom: Vec<(String, String)>,
     /// The bytes that were signed.
     pub body: Bytes,
+    /// From when it must not be sent any more; none for a request that nobody limits.
+    pub not_after: Option<Instant>,
 }
 
 /// Headers hold signatures and a customer's tokens, bodies anything: only the origin is shown.

@@ -49,11 +49,16 @@ fn request(url: &str) -> AttemptRequest {
         headers: vec![("BuildWorkPro-Event", "bid.accepted".to_owned())],
         custom: vec![],
         body: Bytes::from_static(b"{}"),
+        not_after: None,
     }
 }
 
 async fn post(transport: &Transport, url: &str) -> AttemptOutcome {
-    transport.post(request(url)).await.outcome
+    attempted(transport, request(url)).await.outcome
+}
+
+async fn attempted(transport: &Transport, request: AttemptRequest) -> Attempted {
+    transport.post(request).await.expect("nothing limits it")
 }
 
 #[track_caller]

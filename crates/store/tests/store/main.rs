@@ -10,6 +10,7 @@ mod idempotency;
 mod log;
 mod outbox;
 mod partitions;
+mod rates;
 mod record;
 mod recovery;
 mod secrets;

@@ -14,6 +14,7 @@ mod isolation;
 mod operations;
 mod peers;
 mod publishing;
+mod rates;
 mod records;
 mod retries;
 mod secrets;

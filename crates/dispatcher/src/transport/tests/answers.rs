@@ -35,18 +35,17 @@ async fn a_redirect_is_not_followed() {
 async fn body_and_headers_arrive_as_they_were_given() {
     let receiver = Receiver::answering(OK).await;
     let body: Bytes = (0..=255u8).cycle().take(256 * 1024).collect();
-    let attempted = transport(AMPLE)
-        .post(AttemptRequest {
-            url: EndpointUrl::stored(&format!("http://{}/a%20b/ç?x={{1}}&y='", receiver.address())),
-            headers: vec![("BuildWorkPro-Signature", "t=1,v1=abc".to_owned())],
-            custom: vec![
-                ("X-Team".to_owned(), "blue sky".to_owned()),
-                ("Authorization".to_owned(), "Basic x".to_owned()),
-            ],
-            body: body.clone(),
-            ..request(&receiver.url())
-        })
-        .await;
+    let given = AttemptRequest {
+        url: EndpointUrl::stored(&format!("http://{}/a%20b/ç?x={{1}}&y='", receiver.address())),
+        headers: vec![("BuildWorkPro-Signature", "t=1,v1=abc".to_owned())],
+        custom: vec![
+            ("X-Team".to_owned(), "blue sky".to_owned()),
+            ("Authorization".to_owned(), "Basic x".to_owned()),
+        ],
+        body: body.clone(),
+        ..request(&receiver.url())
+    };
+    let attempted = attempted(&transport(AMPLE), given).await;
     assert_eq!(status(attempted.outcome), 200);
 
     let [received] = &receiver.requests()[..] else {
@@ -141,7 +140,7 @@ async fn headers_that_trickle_do_not_outlast_the_deadline() {
         connection.trickle(b"X-Slow: 1\r\n").await;
     })
     .await;
-    let attempted = transport(SHORT).post(request(&receiver.url())).await;
+    let attempted = attempted(&transport(SHORT), request(&receiver.url())).await;
     assert!(
         attempted.duration >= SHORT && attempted.duration < PROMPT,
         "{:?}",
@@ -161,7 +160,7 @@ async fn a_storm_of_informational_answers_does_not_outlast_the_deadline() {
         while connection.send("HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).await {}
     })
     .await;
-    let attempted = transport(SHORT).post(request(&receiver.url())).await;
+    let attempted = attempted(&transport(SHORT), request(&receiver.url())).await;
     assert!(attempted.duration < PROMPT, "{:?}", attempted.duration);
     assert_eq!(failure(attempted.outcome).0, FailureCode::Timeout);
 }
@@ -201,7 +200,7 @@ async fn a_body_that_trickles_does_not_outlast_the_deadline() {
         connection.trickle(b"x").await;
     })
     .await;
-    let attempted = transport(SHORT).post(request(&receiver.url())).await;
+    let attempted = attempted(&transport(SHORT), request(&receiver.url())).await;
     assert!(
         attempted.duration < Duration::from_millis(900),
         "{:?}",
@@ -246,12 +245,11 @@ async fn an_answer_before_the_request_was_read_counts() {
     .await;
     let body = Bytes::from(vec![b'x'; 32 * 1024 * 1024]);
     let transport = transport(AMPLE);
-    let attempted = transport
-        .post(AttemptRequest {
-            body,
-            ..request(&receiver.url())
-        })
-        .await;
+    let large = AttemptRequest {
+        body,
+        ..request(&receiver.url())
+    };
+    let attempted = attempted(&transport, large).await;
     assert_eq!(status(attempted.outcome), 413);
     assert_eq!(transport.open_connections(), 0);
 }

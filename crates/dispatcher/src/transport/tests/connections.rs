@@ -318,3 +318,38 @@ async fn proxies_in_the_environment_are_ignored() {
     );
     assert_eq!(proxy.connections().await, 0);
 }
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_is_not_sent_and_leaves_its_connection_to_the_next() {
+    let receiver = Receiver::answering(OK).await;
+    let transport = transport(AMPLE);
+    let over = AttemptRequest {
+        not_after: Some(Instant::now()),
+        ..request(&receiver.url())
+    };
+    // Once with a new connection, once with the kept one.
+    for _ in 0..2 {
+        assert_eq!(transport.post(over.clone()).await.err(), Some(Missed));
+        assert_eq!(transport.open_connections(), 1);
+    }
+    let in_time = AttemptRequest {
+        not_after: Some(Instant::now() + AMPLE),
+        ..request(&receiver.url())
+    };
+    assert_eq!(status(attempted(&transport, in_time).await.outcome), 200);
+    assert_eq!(receiver.connections().await, 1);
+    assert_eq!(receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_dial_that_fails_is_a_failed_attempt_even_if_it_took_too_long() {
+    let gone = std::net::TcpListener::bind("127.0.0.9:0").expect("an address of this machine");
+    let url = format!("http://{}/", gone.local_addr().expect("it is bound"));
+    drop(gone);
+    let over = AttemptRequest {
+        not_after: Some(Instant::now()),
+        ..request(&url)
+    };
+    let outcome = attempted(&transport(AMPLE), over).await.outcome;
+    assert_eq!(failure(outcome).0, FailureCode::ConnectFailed);
+}
