@@ -6,6 +6,7 @@ mod buildr;
 mod endpoints;
 mod events;
 mod idempotency;
+mod isolation;
 mod limits;
 mod operation;
 mod pages;

@@ -150,14 +150,18 @@ async fn endpoints_are_listed_newest_first() {
         };
         assert_eq!(list(None, 3).await, ids[..3]);
         assert_eq!(list(Some(ids[2]), 3).await, ids[3..]);
+        let uid = endpoints::get(&session, tenant, ids[0])
+            .await
+            .expect("read")
+            .expect("there")
+            .uid;
         for (profile, count) in [(Profile::BuildWorkPro, 4), (Profile::Buildr, 0)] {
             let page = endpoints::list(&session, tenant, Some(profile), None, 9).await;
             assert_eq!(page.expect("read").len(), count);
-            let uid = db.endpoint(tenant).await.uid;
             let found = endpoints::by_uid(&session, tenant, profile, uid)
                 .await
                 .expect("read");
-            assert_eq!(found.map(|endpoint| endpoint.uid), (count > 0).then_some(uid));
+            assert_eq!(found.map(|endpoint| endpoint.id), (count > 0).then_some(ids[0]));
         }
         assert_eq!(endpoints::count(&session, tenant).await.expect("read"), 4);
     })

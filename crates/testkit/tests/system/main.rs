@@ -6,6 +6,7 @@ mod addresses;
 mod arrival;
 mod buildmarkets;
 mod buildr;
+mod documents;
 mod encrypted;
 mod endpoints;
 mod faults;
