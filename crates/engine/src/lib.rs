@@ -14,6 +14,7 @@ pub mod events;
 pub mod intake;
 pub mod maintenance;
 pub mod relay;
+pub mod schema;
 mod unit;
 
 use std::sync::Arc;
@@ -63,7 +64,7 @@ struct Inner {
     config: EngineConfig,
     intake: intake::Intake,
     authentication: authentication::Cache,
-    catalogue: catalogue::Cache,
+    catalogue: catalogue::Catalogue,
 }
 
 impl Engine {
@@ -85,7 +86,7 @@ impl Engine {
                 config,
                 intake,
                 authentication: authentication::Cache::default(),
-                catalogue: catalogue::Cache::default(),
+                catalogue: catalogue::Catalogue::default(),
             }),
         }
     }

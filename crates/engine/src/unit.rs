@@ -33,6 +33,7 @@ pub struct Unit {
     pub(crate) tenant: TenantId,
     idempotency: Option<Idempotency>,
     after_commit: Vec<RetryMessage>,
+    changes_catalogue: bool,
 }
 
 impl Engine {
@@ -61,6 +62,7 @@ impl Engine {
             tenant,
             idempotency,
             after_commit: vec![],
+            changes_catalogue: false,
         })))
     }
 }
@@ -77,11 +79,15 @@ impl Unit {
             tenant,
             idempotency,
             after_commit,
+            changes_catalogue,
         } = self;
         if let Some(Idempotency { key, .. }) = &idempotency {
             idempotency::complete(&session, tenant, key, &response).await?;
         }
         session.commit().await?;
+        if changes_catalogue {
+            engine.inner.catalogue.forget(tenant).await;
+        }
         // The rows are pending and due: should this publication be lost, the sweep finds them.
         engine.publish_due(after_commit);
         Ok(())
@@ -95,6 +101,11 @@ impl Unit {
     /// Publish this once the transaction has committed.
     pub(crate) fn then_send(&mut self, message: RetryMessage) {
         self.after_commit.push(message);
+    }
+
+    /// The tenant's event types are looked up again once the transaction has committed.
+    pub(crate) fn changes_catalogue(&mut self) {
+        self.changes_catalogue = true;
     }
 }
 

@@ -1,5 +1,6 @@
 //! `/api/v1` through the front door: a real socket, a real PostgreSQL. The names begin with the checklist's rows.
 
+mod catalogue;
 mod endpoints;
 mod events;
 mod idempotency;

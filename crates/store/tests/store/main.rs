@@ -3,6 +3,7 @@
 mod accounts;
 mod connections;
 mod due;
+mod emit;
 mod endpoints;
 mod events;
 mod idempotency;
