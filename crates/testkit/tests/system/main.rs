@@ -4,6 +4,8 @@
 
 mod addresses;
 mod arrival;
+mod catalogue;
+mod emit;
 mod encrypted;
 mod endpoints;
 mod faults;
