@@ -1,5 +1,6 @@
 //! Endpoints: register, change, rotate, enable, test, delete.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use plumbline_domain::{
 use plumbline_store::{deliveries, endpoints, events, secrets, tenants};
 use uuid::Uuid;
 
+use crate::catalogue::Subscribable;
 use crate::{Engine, Error, FieldError, Unit};
 
 /// How long a dispatcher may still act on endpoints as it knew them; a deletion is answered after it.
@@ -175,7 +177,14 @@ impl Engine {
         let mut faults = vec![];
         let url = self.url_field(&mut faults, &new.url).await;
         let subscription = self
-            .subscription_field(&mut faults, tenant, new.profile, new.profile, &new.subscribe)
+            .subscription_field(
+                &mut faults,
+                tenant,
+                new.profile,
+                new.profile,
+                &new.subscribe,
+                &BTreeSet::new(),
+            )
             .await?;
         description_field(&mut faults, new.description.as_deref());
         let rate_limit = rate_limit_field(&mut faults, new.rate_limit).or(new.profile.rate_limit_default());
@@ -225,9 +234,13 @@ impl Engine {
             checked.url = self.url_field(&mut faults, text).await;
         }
         if let Some(wanted) = &changes.subscribe {
-            let profile = self.endpoint(tenant, endpoint).await?.profile;
+            let now = self.endpoint(tenant, endpoint).await?;
+            let subscribed = match now.subscription {
+                Subscription::Types(types) => types,
+                Subscription::All => BTreeSet::new(),
+            };
             checked.subscription = self
-                .subscription_field(&mut faults, tenant, naming, profile, wanted)
+                .subscription_field(&mut faults, tenant, naming, now.profile, wanted, &subscribed)
                 .await?;
         }
         if let Some(description) = changes.description {
@@ -276,7 +289,8 @@ impl Engine {
         }
     }
 
-    /// The names are spelled as `naming` does; its types and those of the endpoint's own `profile` are offered.
+    /// The names are spelled as `naming` does; its types and those of the endpoint's own `profile` are offered. What
+    /// is deprecated stays in the subscription of who has it.
     async fn subscription_field(
         &self,
         faults: &mut Vec<FieldError>,
@@ -284,6 +298,7 @@ impl Engine {
         naming: Profile,
         profile: Profile,
         wanted: &SubscribeTo,
+        subscribed: &BTreeSet<EventType>,
     ) -> Result<Option<Subscription>, Error> {
         let SubscribeTo::Types(names) = wanted else {
             return Ok(Some(Subscription::All));
@@ -301,17 +316,32 @@ impl Engine {
             faults.push(FieldError::new("eventTypes", "too_many", message));
             return Ok(None);
         }
-        let mut types = std::collections::BTreeSet::new();
+        let mut types = BTreeSet::new();
         let mut all_known = true;
         let parsed: Vec<Option<EventType>> = names.iter().map(|name| naming.canonical(name)).collect();
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
-            match parsed.filter(|name| !name.is_reserved() && catalogue.is_offered(name, &[naming, profile]))
-            {
-                Some(name) => {
+            let parsed = parsed.filter(|name| !name.is_reserved());
+            let subscribable = parsed.map(|name| (catalogue.subscribable(&name, &[naming, profile]), name));
+            match subscribable {
+                Some((Subscribable::Yes, name)) => {
                     types.insert(name);
                 }
-                None => {
+                Some((Subscribable::Deprecated, name)) if subscribed.contains(&name) => {
+                    types.insert(name);
+                }
+                Some((Subscribable::Deprecated, name)) => {
+                    all_known = false;
+                    faults.push(FieldError::new(
+                        format!("eventTypes[{index}]"),
+                        "deprecated_event_type",
+                        format!(
+                            "`{name}` is deprecated and takes no new subscriptions: its description in GET \
+                             /api/v1/webhook-event-types/{name} may say what replaces it"
+                        ),
+                    ));
+                }
+                Some((Subscribable::Unknown, _)) | None => {
                     all_known = false;
                     faults.push(FieldError::new(
                         format!("eventTypes[{index}]"),

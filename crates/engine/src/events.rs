@@ -1,8 +1,12 @@
 //! Publishing events, and reading them back.
 
+use std::sync::Arc;
+
 use plumbline_domain::{Event, EventId, EventType, JsonText, TenantId, Timestamp};
 use plumbline_store::events;
+use plumbline_store::idempotency::{self, Claim};
 
+use crate::catalogue::KnownTypes;
 use crate::{Engine, Error, FieldError, Idempotency, StoredResponse};
 
 /// The most events in one batch.
@@ -48,7 +52,8 @@ impl Engine {
     /// the broker being up.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names each faulty event's field (`events[3].type` in a batch); [`Error::PayloadTooLarge`];
+    /// [`Error::Invalid`] names each faulty event's field (`events[3].type` in a batch), or the places where data
+    /// violates the schema of its type (`events[3].data.items[0].price`); [`Error::PayloadTooLarge`];
     /// [`Error::IdempotencyKeyReused`]; [`Error::Unavailable`] when it is not known whether they were committed.
     pub async fn publish(
         &self,
@@ -58,7 +63,7 @@ impl Engine {
         batch: bool,
     ) -> Result<Published, Error> {
         let now = Timestamp::now();
-        let types = self.accepted_types(tenant, &new, batch).await?;
+        let (types, known) = self.accepted_types(tenant, &new, batch).await?;
         let limit = self.config().payload_bytes_max;
         let mut events = Vec::with_capacity(new.len());
         for (new, event_type) in new.into_iter().zip(types) {
@@ -78,29 +83,51 @@ impl Engine {
                 endpoints_version: 0,
             });
         }
+        let data = events.iter().enumerate().map(|(index, event)| {
+            let path = path(batch.then_some(index), "data");
+            (&event.event_type, &event.data, path)
+        });
+        let faults = self.schema_faults(tenant, &known, data).await?;
+        if !faults.is_empty() {
+            return self.refused(tenant, faults, keyed.as_ref()).await;
+        }
         self.intake().accept(tenant, events, keyed).await
     }
 
-    /// Check everything that does not need the payload's size, and name every fault at once.
+    /// Refuse a publication, unless it was accepted before: the schema may have become stricter since, and a
+    /// repetition gets the answer that the first request got.
+    async fn refused(
+        &self,
+        tenant: TenantId,
+        faults: Vec<FieldError>,
+        keyed: Option<&KeyedAnswer>,
+    ) -> Result<Published, Error> {
+        if let Some(KeyedAnswer { idempotency, .. }) = keyed {
+            let session = self.store().session().await?;
+            let Idempotency { key, request_hash } = idempotency;
+            match idempotency::read(&session, tenant, key, request_hash).await? {
+                Claim::Done(response) => return Ok(Published::Replay(response)),
+                Claim::Mismatch => return Err(Error::IdempotencyKeyReused),
+                Claim::Fresh => {}
+            }
+        }
+        Err(Error::Invalid(faults))
+    }
+
+    /// Check everything that needs neither the payload's size nor a schema, and name every fault at once.
     async fn accepted_types(
         &self,
         tenant: TenantId,
         new: &[NewEvent],
         batch: bool,
-    ) -> Result<Vec<EventType>, Error> {
+    ) -> Result<(Vec<EventType>, Arc<KnownTypes>), Error> {
         let latest = Timestamp::now() + FUTURE_MAX;
         let mut faults = vec![];
         let mut types = Vec::with_capacity(new.len());
         let parsed: Vec<Result<EventType, _>> = new.iter().map(|event| event.event_type.parse()).collect();
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (event, parsed)) in new.iter().zip(parsed).enumerate() {
-            let path = |field: &str| {
-                if batch {
-                    format!("events[{index}].{field}")
-                } else {
-                    field.to_owned()
-                }
-            };
+            let path = |field: &str| path(batch.then_some(index), field);
             match parsed {
                 Ok(event_type) if event_type.is_reserved() => faults.push(FieldError::new(
                     path("type"),
@@ -128,7 +155,7 @@ impl Engine {
             }
         }
         if faults.is_empty() {
-            Ok(types)
+            Ok((types, catalogue))
         } else {
             Err(Error::Invalid(faults))
         }
@@ -156,6 +183,14 @@ impl Engine {
         event_type: Option<&EventType>,
     ) -> Result<Vec<Event>, Error> {
         Ok(events::list(&self.store().session().await?, tenant, before, limit, event_type).await?)
+    }
+}
+
+/// What a fault calls a field of an event: of the event at `index` of a batch, or of the only one.
+fn path(index: Option<usize>, field: &str) -> String {
+    match index {
+        Some(index) => format!("events[{index}].{field}"),
+        None => field.to_owned(),
     }
 }
 

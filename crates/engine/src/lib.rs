@@ -17,6 +17,7 @@ pub mod intake;
 pub mod maintenance;
 pub mod passwords;
 pub mod relay;
+pub mod schema;
 pub mod sessions;
 pub mod settings;
 mod unit;
@@ -71,7 +72,7 @@ struct Inner {
     authentication: authentication::Cache,
     attempts: sessions::Attempts,
     notes: authentication::Notes,
-    catalogue: catalogue::Cache,
+    catalogue: catalogue::Catalogue,
 }
 
 impl Engine {
@@ -95,7 +96,7 @@ impl Engine {
                 authentication: authentication::Cache::default(),
                 attempts: sessions::Attempts::default(),
                 notes: authentication::Notes::default(),
-                catalogue: catalogue::Cache::default(),
+                catalogue: catalogue::Catalogue::default(),
             }),
         }
     }

@@ -37,6 +37,7 @@ pub struct Unit {
     idempotency: Option<Idempotency>,
     emitted: Vec<Event>,
     after_commit: Vec<RetryMessage>,
+    changes_catalogue: bool,
 }
 
 impl Engine {
@@ -66,6 +67,7 @@ impl Engine {
             idempotency,
             emitted: vec![],
             after_commit: vec![],
+            changes_catalogue: false,
         })))
     }
 }
@@ -99,6 +101,7 @@ impl Unit {
             idempotency,
             mut emitted,
             after_commit,
+            changes_catalogue,
         } = self;
         if let Some(Idempotency { key, .. }) = &idempotency {
             idempotency::complete(&session, tenant, key, &response).await?;
@@ -110,6 +113,9 @@ impl Unit {
             accept(&session, tenant, &mut emitted, passage).await?;
             session.commit().await?;
             engine.intake().committed(emitted, passage);
+        }
+        if changes_catalogue {
+            engine.inner.catalogue.forget(tenant).await;
         }
         // The rows are pending and due: should this publication be lost, the sweep finds them.
         engine.publish_due(after_commit);
@@ -166,6 +172,11 @@ impl Unit {
     /// Publish this once the transaction has committed.
     pub(crate) fn then_send(&mut self, message: RetryMessage) {
         self.after_commit.push(message);
+    }
+
+    /// The tenant's event types are looked up again once the transaction has committed.
+    pub(crate) fn changes_catalogue(&mut self) {
+        self.changes_catalogue = true;
     }
 }
 

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_postgres::{AsyncMessage, Client};
 
 use crate::store::within;
@@ -65,13 +65,23 @@ impl Notifications {
     /// [`StoreError::Unavailable`] when the connection is lost: connect again, and look for what was missed.
     pub async fn recv(&mut self) -> Result<(), StoreError> {
         loop {
-            match self.messages.next().await {
-                Some(Ok(AsyncMessage::Notification(_))) => return Ok(()),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(closed()),
+            if is_news(self.messages.next().await)? {
+                break;
             }
         }
+        // What has arrived meanwhile is the same news: a thousand host transactions are one look at the outbox.
+        while let Some(message) = self.messages.next().now_or_never() {
+            is_news(message)?;
+        }
+        Ok(())
+    }
+}
+
+fn is_news(message: Option<Result<AsyncMessage, tokio_postgres::Error>>) -> Result<bool, StoreError> {
+    match message {
+        Some(Ok(message)) => Ok(matches!(message, AsyncMessage::Notification(_))),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(closed()),
     }
 }
 

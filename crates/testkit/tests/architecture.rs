@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
 ];
 
 /// Each foreign technology has one door, for what ships. The same table stands in `deny.toml`.
-const DOORS: [(&str, &str); 12] = [
+const DOORS: [(&str, &str); 13] = [
     ("lapin", "broker"),
     ("tokio-postgres", "store"),
     ("tokio-postgres-rustls", "store"),
@@ -29,6 +29,7 @@ const DOORS: [(&str, &str); 12] = [
     ("refinery", "store"),
     ("chacha20poly1305", "store"),
     ("argon2", "engine"),
+    ("jsonschema", "engine"),
     ("actix-web", "api"),
     ("utoipa", "api"),
     ("tokio-rustls", "dispatcher"),

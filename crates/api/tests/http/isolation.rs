@@ -97,7 +97,11 @@ async fn make(owner: &Person<'_>, collection: &str) -> String {
         "/api/v1/events" => made(collection, json!({"type": "bid.accepted", "data": {"id": 1}})).await,
         "/api/v1/users" => {
             let email = format!("u{unique}@example.com");
-            made(collection, json!({"email": email, "role": "member", "password": PASSWORD})).await
+            made(
+                collection,
+                json!({"email": email, "role": "member", "password": PASSWORD}),
+            )
+            .await
         }
         "/api/v1/api-keys" => made(collection, json!({"name": "a", "scopes": ["*"]})).await,
         "/api/v1/contacts" => made(collection, json!({"firstName": "Jane"})).await,
@@ -145,7 +149,11 @@ async fn holdings(sql: &Sql, tenant: i64) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn s1_06_s4_27_on_every_documented_route_another_tenants_record_is_not_there() {
     with_database(async |url| {
-        let rig = Rig::start(url, &["--rate-limit-per-key", "0", "--max-endpoints-per-tenant", "1000"]).await;
+        let rig = Rig::start(
+            url,
+            &["--rate-limit-per-key", "0", "--max-endpoints-per-tenant", "1000"],
+        )
+        .await;
         rig.until_database_is_ready().await;
         let sql = Sql::connect(url).await;
         let (owner, intruder) = (rig.admin_person().await, rig.admin_person().await);
@@ -166,10 +174,17 @@ async fn s1_06_s4_27_on_every_documented_route_another_tenants_record_is_not_the
                 let what = format!("{} {}", operation.method, operation.path);
                 let path = operation.on(&records[operation.collection()]);
                 let before = holdings(&sql, owner.tenant.0).await;
-                let answer = intruder.ask(operation.method.clone(), &path, &operation.body).await;
+                let answer = intruder
+                    .ask(operation.method.clone(), &path, &operation.body)
+                    .await;
                 assert_eq!(answer.status, 404, "{what} by a user: {}", answer.text());
                 let answer = key
-                    .keyed(&format!("{covered}"), operation.method.clone(), &path, &operation.body)
+                    .keyed(
+                        &format!("{covered}"),
+                        operation.method.clone(),
+                        &path,
+                        &operation.body,
+                    )
                     .await;
                 // Users and keys are no key's business, whoever's they are.
                 let expected = if ["/api/v1/users", "/api/v1/api-keys"].contains(&operation.collection()) {
@@ -178,7 +193,11 @@ async fn s1_06_s4_27_on_every_documented_route_another_tenants_record_is_not_the
                     404
                 };
                 assert_eq!(answer.status, expected, "{what} by a key: {}", answer.text());
-                assert_eq!(holdings(&sql, owner.tenant.0).await, before, "{what} changed something");
+                assert_eq!(
+                    holdings(&sql, owner.tenant.0).await,
+                    before,
+                    "{what} changed something"
+                );
                 covered += 1;
             }
             // The same requests are well-formed: their owner is not told that there is no such thing.

@@ -3,6 +3,7 @@
 mod api_keys;
 mod buildmarkets;
 mod buildr;
+mod catalogue;
 mod endpoints;
 mod events;
 mod idempotency;

@@ -50,6 +50,13 @@ fn routes(endpoint: &str, delivery: &str, event: &str) -> Vec<(Method, String, &
             r#"{"name":"a.b"}"#,
             "event_types:write",
         ),
+        (Method::GET, v1("webhook-event-types/bid.created"), "", MANAGE),
+        (
+            Method::PATCH,
+            v1("webhook-event-types/a.b"),
+            r#"{"deprecated":true}"#,
+            "event_types:write",
+        ),
         (
             Method::POST,
             v1("events"),

@@ -366,3 +366,32 @@ async fn another_tenants_users_and_keys_are_not_found_and_not_touched() {
     })
     .await;
 }
+
+/// What the console's Settings -> Developer -> Webhooks sends when somebody fills in its form.
+#[tokio::test(flavor = "multi_thread")]
+async fn s0_08_s0_39_who_is_signed_in_as_an_admin_registers_an_endpoint_as_in_the_app() {
+    with_server(async |rig| {
+        let admin = rig.admin_person().await;
+        let body = json!({"url": "https://hooks.example.com/bwp", "eventTypes": ["bid.accepted"]});
+        let created = admin
+            .post("/api/v1/webhook-endpoints", body.clone())
+            .await
+            .expect(201);
+        let secret = created["data"]["signingSecret"].as_str().expect("shown once");
+        assert!(secret.starts_with("whsec_"));
+        let listed = admin.get("/api/v1/webhook-endpoints").await;
+        assert!(!listed.text().contains(secret));
+        assert_eq!(listed.expect(200)["data"][0]["id"], created["data"]["id"]);
+
+        let member = rig.person(admin.tenant, Role::Member).await;
+        member
+            .post("/api/v1/webhook-endpoints", body)
+            .await
+            .problem(403, "forbidden");
+        assert_eq!(
+            member.get("/api/v1/webhook-endpoints").await.expect(200)["data"][0]["id"],
+            created["data"]["id"]
+        );
+    })
+    .await;
+}

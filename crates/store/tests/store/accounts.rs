@@ -177,10 +177,10 @@ async fn the_catalogue_is_the_products_types_and_the_tenants_own() {
             [("pay_app.approved".to_owned(), false)]
         );
 
-        let names = event_types::names(&session, tenant).await.expect("read");
+        let names = event_types::known(&session, tenant).await.expect("read");
         let of = |name: &str| -> Vec<Option<Profile>> {
-            let of = names.iter().filter(|(known, _)| *known == event_type(name));
-            of.map(|(_, profile)| *profile).collect()
+            let of = names.iter().filter(|known| known.name == event_type(name));
+            of.map(|known| known.profile).collect()
         };
         assert_eq!(of("invoice.paid"), [None]);
         assert_eq!(of("bid.created"), [Some(Profile::BuildWorkPro)]);
@@ -190,7 +190,7 @@ async fn the_catalogue_is_the_products_types_and_the_tenants_own() {
             [Some(Profile::Buildr), Some(Profile::BuildWorkPro)]
         );
         assert_eq!(of("no.such"), []);
-        let neighbours = event_types::names(&session, other).await.expect("read");
+        let neighbours = event_types::known(&session, other).await.expect("read");
         assert_eq!(neighbours.len(), names.len() - 1);
         for (profile, count) in [(Profile::Buildr, 8), (Profile::Buildmarkets, 13)] {
             let types = event_types::list(&session, other, profile, None, 100)

@@ -4,6 +4,7 @@ mod accounts;
 mod connections;
 mod construction;
 mod due;
+mod emit;
 mod endpoints;
 mod events;
 mod idempotency;

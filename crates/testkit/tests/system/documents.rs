@@ -24,8 +24,20 @@ async fn walk(document: &str, examples: usize) {
     let walk = Command::new("python3")
         .args(["-m", "schemathesis.cli", "run", &url, "--header", &authorization])
         .args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing"])
-        .args(["--max-examples", &examples.to_string(), "--seed", "1", "--workers", "2"])
-        .args(["--generation-database", "none", "--continue-on-failure", "--no-color"])
+        .args([
+            "--max-examples",
+            &examples.to_string(),
+            "--seed",
+            "1",
+            "--workers",
+            "2",
+        ])
+        .args([
+            "--generation-database",
+            "none",
+            "--continue-on-failure",
+            "--no-color",
+        ])
         .env("PYTHONPATH", installed().join("python"))
         .current_dir(stack.directory())
         .stdin(Stdio::null())

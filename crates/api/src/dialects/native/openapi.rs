@@ -265,6 +265,8 @@ fn text() -> utoipa::openapi::Object {
         deliveries::replay,
         event_types::list,
         event_types::create,
+        event_types::read,
+        event_types::update,
         events::publish,
         events::list,
         events::read,

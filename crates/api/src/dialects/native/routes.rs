@@ -46,6 +46,8 @@ routes! {
     POST "webhook-deliveries/{id}/replay" => deliveries::replay;
     GET "webhook-event-types" => event_types::list;
     POST "webhook-event-types" => event_types::create;
+    GET "webhook-event-types/{name}" => event_types::read;
+    PATCH "webhook-event-types/{name}" => event_types::update;
     POST "events" => events::publish;
     GET "events" => events::list;
     GET "events/{id}" => events::read;

@@ -111,12 +111,35 @@ pub(super) struct NewEventTypeDocument {
     /// What it means.
     #[schema(max_length = 1000)]
     description: Option<String>,
-    /// A JSON Schema of `data`.
+    /// A JSON Schema of `data`, at most 64 KiB, which publishing enforces. Draft 2020-12 unless its `$schema` says
+    /// otherwise; references stay within it.
     #[schema(value_type = Option<Object>)]
     schema: Option<()>,
-    /// An example of `data`.
+    /// An example of `data`, at most 64 KiB, which satisfies the schema.
     #[schema(value_type = Option<Object>)]
     example: Option<()>,
+}
+
+/// What to change of an event type of the tenant's own; what is left out stays as it is, and null removes it.
+#[derive(ToSchema)]
+#[schema(as = WebhookEventTypeChanges, rename_all = "camelCase", example = json!({
+    "description": "Use invoice.settled.", "deprecated": true
+}))]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "requests are read field by field; this documents them")]
+pub(super) struct EventTypeChangesDocument {
+    /// What it means.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// A JSON Schema of `data`, as at creation. What was accepted before is not checked again.
+    #[schema(value_type = Option<Object>)]
+    schema: Option<()>,
+    /// An example of `data`, which satisfies the schema.
+    #[schema(value_type = Option<Object>)]
+    example: Option<()>,
+    /// Whether new subscriptions to it are refused. It is published and delivered all the same.
+    #[schema(required = false, nullable = false)]
+    deprecated: bool,
 }
 
 /// An event to publish.
@@ -486,7 +509,7 @@ pub(super) struct EventTypeWire {
     /// What it means.
     #[schema(required = true)]
     description: Option<String>,
-    /// A JSON Schema of `data`.
+    /// A JSON Schema of `data`, which publishing enforces.
     #[schema(required = true, value_type = Option<Object>)]
     schema: Option<Box<RawValue>>,
     /// An example of `data`.
@@ -494,6 +517,8 @@ pub(super) struct EventTypeWire {
     example: Option<Box<RawValue>>,
     /// Whether it is the tenant's own; the others are the product's.
     is_custom: bool,
+    /// Whether new subscriptions to it are refused.
+    deprecated: bool,
     /// When it was added.
     #[serde(serialize_with = "time")]
     #[schema(value_type = String, format = "date-time")]
@@ -508,6 +533,7 @@ impl From<EventTypeRecord> for EventTypeWire {
             schema: record.schema.as_deref().and_then(raw),
             example: record.example.as_deref().and_then(raw),
             is_custom: record.own,
+            deprecated: record.deprecated_at.is_some(),
             created_at: record.created_at,
         }
     }
