@@ -52,7 +52,7 @@ impl Dialect {
 
 /// Register every dialect's routes.
 pub(crate) fn configure(config: &mut ServiceConfig) {
-    native::routes::configure(config);
+    table::configure(native::routes::ROUTES, config);
     table::configure(buildr::ROUTES, config);
     table::configure(buildmarkets::ROUTES, config);
 }

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::dialects::{self, native::openapi};
+use crate::dialects;
 use crate::figures::Figures;
 use crate::http::{BodyBudget, Cursors, Door, Edge, Failure, edge};
 use crate::landing;
@@ -276,7 +276,6 @@ fn http_server(
         config.public_url.as_deref(),
         config.rate_limit_per_key,
     ));
-    let document = web::Data::new(openapi::Rendered::new(config.public_url.as_deref()));
     let documents = web::Data::new(dialects::Documents::new(config.public_url.as_deref()));
     let edge_data = web::Data::new(Edge {
         figures: figures.clone(),
@@ -288,7 +287,6 @@ fn http_server(
             .app_data(cursors.clone())
             .app_data(budget.clone())
             .app_data(door.clone())
-            .app_data(document.clone())
             .app_data(documents.clone())
             .app_data(edge_data.clone())
             .wrap(from_fn(edge))

@@ -11,8 +11,23 @@ use utoipa::{IntoResponses, OpenApi};
 use super::failure::ErrorWire;
 use super::webhooks;
 use crate::dialects::Documents;
-use crate::dialects::document::{self, Problems};
+use crate::dialects::document::{self, Customs, FailureShape, Problems};
 use crate::http::Failure;
+
+const FAILURE: FailureShape = FailureShape {
+    schema: "Error",
+    content_type: "application/json",
+};
+
+pub(in crate::dialects) const CUSTOMS: Customs = Customs {
+    failure: FAILURE,
+    limited: "`RATE_LIMITED`: too many requests with this key in a minute.",
+    idempotency: "Makes a repetition safe: within a day, the same key with the same method, path and body gets the first \
+                  2xx answer again, without secrets, and nothing is done twice. With another request it is a 409 `IDEMPOTENCY_KEY_REUSED`. Keys are \
+                  the tenant's.",
+    uncounted: &["getOpenApi"],
+    never_repeated: &[],
+};
 
 /// This document.
 ///
@@ -31,8 +46,8 @@ pub(super) async fn read(documents: web::Data<Documents>) -> Result<HttpResponse
 /// The document as the attributes beside the handlers describe it.
 pub(in crate::dialects) fn document() -> Document {
     let mut document = Api::openapi();
-    document::secure(&mut document, "apiKey", scheme());
-    document::complete(&mut document);
+    document::secure(&mut document, [("apiKey", scheme())]);
+    CUSTOMS.complete(&mut document);
     document
 }
 
@@ -70,7 +85,7 @@ pub(super) struct Failures<T>(PhantomData<T>);
 
 impl<T: Problems> IntoResponses for Failures<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        document::failures("Error", &[COMMON.to_vec(), T::problems()].concat())
+        FAILURE.responses(&[COMMON.to_vec(), T::problems()].concat())
     }
 }
 

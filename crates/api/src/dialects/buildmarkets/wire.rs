@@ -34,15 +34,15 @@ pub(super) struct WebhookChangesDocument {
     #[schema(max_items = 200, required = false, nullable = false)]
     events: Vec<String>,
     /// `disabled` pauses the webhook, `active` resumes it.
-    #[schema(inline, required = false, nullable = false)]
-    status: StatusDocument,
+    #[schema(required = false, nullable = false)]
+    status: Status,
 }
 
 /// Whether events are sent.
-#[derive(ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = WebhookStatus)]
 #[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "this documents what is read and written as text")]
-enum StatusDocument {
+enum Status {
     Active,
     Disabled,
 }
@@ -59,8 +59,7 @@ pub(super) struct WebhookWire {
     /// What it receives; empty is every type, also those that are added later.
     events: Vec<String>,
     /// Whether events are sent.
-    #[schema(value_type = StatusDocument, inline)]
-    status: &'static str,
+    status: Status,
     /// When it was registered.
     #[serde(serialize_with = "time")]
     #[schema(value_type = String, format = "date-time")]
@@ -86,9 +85,9 @@ impl From<Endpoint> for WebhookWire {
                 Subscription::Types(types) => types.iter().map(ToString::to_string).collect(),
             },
             status: if endpoint.is_active() {
-                "active"
+                Status::Active
             } else {
-                "disabled"
+                Status::Disabled
             },
             created_at: endpoint.created_at,
         }
@@ -142,8 +141,7 @@ pub(super) struct AttemptWire {
     #[schema(example = "order.filled")]
     event_type: String,
     /// How it went; `pending` is still to come.
-    #[schema(value_type = AttemptStatusDocument, inline)]
-    status: &'static str,
+    status: AttemptStatus,
     /// Its number within the delivery, from 1.
     #[schema(minimum = 1)]
     attempt: u16,
@@ -159,10 +157,11 @@ pub(super) struct AttemptWire {
     attempted_at: Option<Timestamp>,
 }
 
-#[derive(ToSchema)]
+/// How an attempt went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = AttemptStatus)]
 #[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "this documents what is written as text")]
-enum AttemptStatusDocument {
+enum AttemptStatus {
     Succeeded,
     Failed,
     Pending,
@@ -178,9 +177,9 @@ impl From<HistoryEntry> for AttemptWire {
             event_id: entry.event.to_string(),
             event_type: entry.event_type.to_string(),
             status: match (entry.started_at, succeeded) {
-                (None, _) => "pending",
-                (Some(_), true) => "succeeded",
-                (Some(_), false) => "failed",
+                (None, _) => AttemptStatus::Pending,
+                (Some(_), true) => AttemptStatus::Succeeded,
+                (Some(_), false) => AttemptStatus::Failed,
             },
             attempt: entry.number,
             response_status: entry.response_status,

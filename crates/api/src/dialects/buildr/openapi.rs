@@ -11,8 +11,23 @@ use utoipa::{IntoResponses, OpenApi};
 use super::failure::ErrorsWire;
 use super::webhooks;
 use crate::dialects::Documents;
-use crate::dialects::document::{self, Problems};
+use crate::dialects::document::{self, Customs, FailureShape, Problems};
 use crate::http::Failure;
+
+const FAILURE: FailureShape = FailureShape {
+    schema: "Errors",
+    content_type: "application/json",
+};
+
+pub(in crate::dialects) const CUSTOMS: Customs = Customs {
+    failure: FAILURE,
+    limited: "Too many requests with this token in a minute.",
+    idempotency: "Makes a repetition safe: within a day, the same key with the same method, path and body gets the first \
+                  2xx answer again, without secrets, and nothing is done twice. With another request it is a 409. Keys are \
+                  the tenant's.",
+    uncounted: &["getOpenApi"],
+    never_repeated: &[],
+};
 
 /// This document.
 ///
@@ -31,8 +46,8 @@ pub(super) async fn read(documents: web::Data<Documents>) -> Result<HttpResponse
 /// The document as the attributes beside the handlers describe it.
 pub(in crate::dialects) fn document() -> Document {
     let mut document = Api::openapi();
-    document::secure(&mut document, "token", scheme());
-    document::complete(&mut document);
+    document::secure(&mut document, [("token", scheme())]);
+    CUSTOMS.complete(&mut document);
     document
 }
 
@@ -69,7 +84,7 @@ pub(super) struct Failures<T>(PhantomData<T>);
 
 impl<T: Problems> IntoResponses for Failures<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        document::failures("Errors", &[COMMON.to_vec(), T::problems()].concat())
+        FAILURE.responses(&[COMMON.to_vec(), T::problems()].concat())
     }
 }
 

@@ -5,7 +5,9 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use plumbline_domain::permission::Denied;
 use plumbline_engine::FieldError;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::{Failure, RequestId};
 
@@ -58,13 +60,12 @@ struct FieldProblem {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = ($text:literal, $title:literal),)*) => {
         /// Every kind of problem.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
         enum Code {
             $($(#[$doc])* #[serde(rename = $text)] $name,)*
         }
 
         impl Code {
-            #[cfg(test)]
             const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             fn as_str(self) -> &'static str {
@@ -114,6 +115,20 @@ codes! {
     /// Not possible now; try again.
     ServiceUnavailable = ("service_unavailable", "Service unavailable"),
 }
+
+/// Written by hand, because the derive does not see the names that a macro hands to serde.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::Type(Type::String))
+            .enum_values(Some(Self::ALL.iter().map(|code| code.as_str())))
+            .description(Some("Every kind of problem."))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Code {}
 
 /// A failure as a problem.
 pub(crate) fn render(failure: &Failure, id: RequestId) -> HttpResponse {

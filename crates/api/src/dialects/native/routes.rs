@@ -1,36 +1,14 @@
-//! The routes of `/api/v1`: one table, from which actix is configured and with which the document is compared.
-
-use actix_web::HttpResponse;
-use actix_web::http::Method;
-use actix_web::web::{self, ServiceConfig};
+//! The routes of `/api/v1`.
 
 use plumbline_domain::construction::{Bid, ChangeOrder, Company, Contact, Opportunity, PayApp, Project};
 
 use super::{
     api_keys, deliveries, endpoints, event_types, events, me, openapi, records, sessions, settings, users,
 };
-use crate::http::Failure;
+use crate::dialects::table;
 
-/// One method of one path.
-pub(super) struct Route {
-    /// The method.
-    pub(super) method: Method,
-    /// The path's pattern, as the OpenAPI document writes it too.
-    pub(super) path: &'static str,
-    /// What answers.
-    to: fn() -> actix_web::Route,
-}
-
-macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path;)*) => {
-        /// Every route.
-        pub(super) static ROUTES: &[Route] = &[
-            $(Route { method: Method::$method, path: concat!("/api/v1/", $path), to: || web::to($handler) },)*
-        ];
-    };
-}
-
-routes! {
+table::routes! {
+    "/api/v1/";
     POST "webhook-endpoints" => endpoints::create;
     GET "webhook-endpoints" => endpoints::list;
     GET "webhook-endpoints/{id}" => endpoints::read;
@@ -105,27 +83,4 @@ routes! {
     DELETE "api-keys/{id}" => api_keys::revoke;
     GET "me" => me::read;
     GET "openapi.json" => openapi::read;
-}
-
-/// Register the table. A method that a path does not take is answered with those that it does.
-pub(crate) fn configure(config: &mut ServiceConfig) {
-    let mut paths: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    for path in paths {
-        let routes = || ROUTES.iter().filter(|route| route.path == path);
-        let allowed = routes()
-            .map(|route| route.method.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        let refuse = web::to(move || {
-            let allowed = allowed.clone();
-            async move { Err::<HttpResponse, _>(Failure::MethodNotAllowed(allowed)) }
-        });
-        let mut resource = web::resource(path);
-        for route in routes() {
-            resource = resource.route((route.to)().method(route.method.clone()));
-        }
-        config.service(resource.default_service(refuse));
-    }
 }

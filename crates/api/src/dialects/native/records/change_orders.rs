@@ -202,7 +202,7 @@ pub(in crate::dialects::native) struct NewItemsDocument {
 
 /// One item, or several under `items`.
 #[derive(ToSchema)]
-#[schema(as = AddedLineItems)]
+#[schema(as = AddedLineItems, example = json!({"description": "Oak door", "quantity": 2, "unitPrice": 499.5}))]
 #[serde(untagged)]
 #[expect(dead_code, reason = "requests are read field by field; this documents them")]
 pub(in crate::dialects::native) enum AddedItemsDocument {

@@ -180,7 +180,7 @@ fn body(schema: &str) -> RequestBody {
         .build()
 }
 
-fn responses<P: super::super::openapi::Problems>(
+fn responses<P: crate::dialects::document::Problems>(
     status: u16,
     description: &str,
     schema: &str,
