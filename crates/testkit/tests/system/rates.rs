@@ -10,7 +10,7 @@ use crate::text;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Less than a runner lets a test take.
-const AMPLE: Duration = Duration::from_secs(170);
+const AMPLE: Duration = Duration::from_secs(240);
 
 /// An endpoint for `bid.created` with this limit: its id.
 async fn limited(api: &Api, url: &str, per_minute: u32) -> i64 {
@@ -98,7 +98,7 @@ async fn g12_s2_09_three_dispatchers_never_send_more_than_the_limit_in_any_minut
     let second_minute = started + Duration::from_secs(40);
     let at_once = limited.iter().filter(|at| **at < second_minute).count();
     assert!(
-        missed <= 5.0 && at_once as f64 + missed >= f64::from(LIMIT),
+        missed <= f64::from(LIMIT) / 2.0 && at_once as f64 + missed >= f64::from(LIMIT),
         "a burst within the limit does not wait: {at_once} left at once, {missed} slots were missed"
     );
     // The other endpoint had everything before this one's second minute began.
