@@ -5,6 +5,7 @@ pub(crate) mod buildr;
 mod document;
 pub(crate) mod native;
 mod table;
+mod webhook;
 
 use actix_web::HttpResponse;
 use actix_web::web::ServiceConfig;

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use plumbline_domain::event::WEBHOOK_TEST;
 use plumbline_domain::permission::Access;
-use plumbline_domain::{DeliveryId, Endpoint, Profile, Scope, TenantId};
+use plumbline_domain::{DeliveryId, Profile, Scope};
 use plumbline_engine::Engine;
 use plumbline_engine::deliveries::AttemptPosition;
 use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
@@ -15,6 +15,7 @@ use super::wire::{
     AttemptWire, CreatedWire, Listed, NewWebhookDocument, SentTestWire, WebhookChangesDocument, WebhookWire,
     is_active,
 };
+use crate::dialects::webhook;
 use crate::http::{Answer, Body, Caller, Failure, Incoming, Mutation, Parameters, change, respond};
 
 /// Attempts of a page when the customer does not say.
@@ -127,13 +128,8 @@ pub(super) async fn read(
     let tenant = caller.may(Scope::WebhooksManage, Access::Read)?;
     parameters.finish()?;
 
-    let webhook = find(&engine, tenant, &path).await?;
+    let webhook = webhook::find(&engine, tenant, Profile::Buildmarkets, &path).await?;
     Ok(respond(StatusCode::OK, text(&WebhookWire::from(webhook))))
-}
-
-async fn find(engine: &Engine, tenant: TenantId, id: &str) -> Result<Endpoint, Failure> {
-    let uid = id.parse().map_err(|_| Failure::NotFound("webhook"))?;
-    Ok(engine.endpoint_by_uid(tenant, Profile::Buildmarkets, uid).await?)
 }
 
 /// Change a webhook. What is left out stays as it is.
@@ -161,12 +157,7 @@ pub(super) async fn update(
         body, idempotency, ..
     } = incoming.read().await?;
     let changes = changes(&body)?;
-    let checked = async {
-        let endpoint = find(&engine, tenant, &path).await?.id;
-        let checked = engine.check_changes(tenant, endpoint, Profile::Buildmarkets, changes);
-        Ok::<_, Failure>((endpoint, checked.await?))
-    }
-    .await;
+    let checked = webhook::check(&engine, tenant, Profile::Buildmarkets, &path, changes).await;
 
     change(&engine, tenant, idempotency, async |unit| {
         let (endpoint, checked) = checked?;
@@ -216,15 +207,8 @@ pub(super) async fn delete(
         body, idempotency, ..
     } = incoming.read().await?;
     body.is_void()?;
-    let found = find(&engine, tenant, &path).await;
-
-    let response = change(&engine, tenant, idempotency, async |unit| {
-        unit.delete_endpoint(found?.id).await?;
-        Ok(Answer::no_content())
-    })
-    .await?;
-    engine.until_forgotten().await;
-    Ok(response)
+    let found = webhook::find(&engine, tenant, Profile::Buildmarkets, &path).await;
+    webhook::delete(&engine, tenant, idempotency, found.map(|webhook| webhook.id)).await
 }
 
 /// Send a synthetic `webhook.test` event (S4-15): one attempt, also to a disabled webhook.
@@ -251,7 +235,7 @@ pub(super) async fn test(
         body, idempotency, ..
     } = incoming.read().await?;
     body.is_void()?;
-    let found = find(&engine, tenant, &path).await;
+    let found = webhook::find(&engine, tenant, Profile::Buildmarkets, &path).await;
 
     change(&engine, tenant, idempotency, async |unit| {
         let delivery = unit.test_endpoint(found?.id).await?;
@@ -297,7 +281,9 @@ pub(super) async fn deliveries(
     );
     let before = parameters.parsed("before", position, "must be the `id` of an attempt of this list");
     parameters.finish()?;
-    let endpoint = find(&engine, tenant, &path).await?.id;
+    let endpoint = webhook::find(&engine, tenant, Profile::Buildmarkets, &path)
+        .await?
+        .id;
 
     let attempts = engine
         .history(tenant, endpoint, before, limit.unwrap_or(ATTEMPTS_DEFAULT))

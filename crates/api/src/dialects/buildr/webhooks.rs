@@ -3,13 +3,14 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
-use plumbline_domain::{Endpoint, Profile, Scope, SigningSecret, TenantId};
+use plumbline_domain::{Profile, Scope, SigningSecret};
 use plumbline_engine::Engine;
 use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
 use serde_json::value::RawValue;
 
 use super::openapi::{Failures, OfRecord, WithBody};
 use super::wire::{ManyWire, NewWebhookDocument, OneWire, WebhookChangesDocument};
+use crate::dialects::webhook;
 use crate::http::{Answer, Body, Caller, Failure, Fields, Incoming, Mutation, Parameters, change, respond};
 
 /// Create a webhook (S2-03).
@@ -130,13 +131,8 @@ pub(super) async fn read(
     let tenant = caller.may(Scope::WebhooksManage, Access::Read)?;
     parameters.finish()?;
 
-    let webhook = find(&engine, tenant, &path).await?;
+    let webhook = webhook::find(&engine, tenant, Profile::Buildr, &path).await?;
     Ok(respond(StatusCode::OK, OneWire::text(webhook, vec![])))
-}
-
-async fn find(engine: &Engine, tenant: TenantId, id: &str) -> Result<Endpoint, Failure> {
-    let uid = id.parse().map_err(|_| Failure::NotFound("webhook"))?;
-    Ok(engine.endpoint_by_uid(tenant, Profile::Buildr, uid).await?)
 }
 
 /// Change a webhook. What is left out stays as it is.
@@ -168,12 +164,7 @@ pub(super) async fn update(
         secret,
         warnings,
     } = wanted(&body)?;
-    let checked = async {
-        let endpoint = find(&engine, tenant, &path).await?.id;
-        let checked = engine.check_changes(tenant, endpoint, Profile::Buildr, changes);
-        Ok::<_, Failure>((endpoint, checked.await?))
-    }
-    .await;
+    let checked = webhook::check(&engine, tenant, Profile::Buildr, &path, changes).await;
 
     change(&engine, tenant, idempotency, async |unit| {
         let (endpoint, checked) = checked?;
@@ -267,13 +258,6 @@ pub(super) async fn delete(
         body, idempotency, ..
     } = incoming.read().await?;
     body.is_void()?;
-    let found = find(&engine, tenant, &path).await;
-
-    let response = change(&engine, tenant, idempotency, async |unit| {
-        unit.delete_endpoint(found?.id).await?;
-        Ok(Answer::no_content())
-    })
-    .await?;
-    engine.until_forgotten().await;
-    Ok(response)
+    let found = webhook::find(&engine, tenant, Profile::Buildr, &path).await;
+    webhook::delete(&engine, tenant, idempotency, found.map(|webhook| webhook.id)).await
 }

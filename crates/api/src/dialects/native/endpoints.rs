@@ -13,6 +13,7 @@ use super::wire::{
     ActivatedWire, CreatedEndpointWire, EndpointChangesDocument, EndpointWire, NewEndpointDocument,
     RecoveredWire, RecoveryDocument, RotatedWire, RotationDocument, SentTestWire,
 };
+use crate::dialects::webhook;
 use crate::http::{
     Answer, Body, Caller, Cursors, Failure, Incoming, ListKind, Mutation, Parameters, RequestId, change,
 };
@@ -227,14 +228,7 @@ pub(super) async fn delete(
     } = incoming.read().await?;
     body.is_void()?;
 
-    let response = change(&engine, tenant, idempotency, async |unit| {
-        unit.delete_endpoint(endpoint).await?;
-        Ok(Answer::no_content())
-    })
-    .await?;
-    // A repetition waits too: it may have come right after the first one's commit.
-    engine.until_forgotten().await;
-    Ok(response)
+    webhook::delete(&engine, tenant, idempotency, Ok(endpoint)).await
 }
 
 /// Replace the signing secret: at once, or prepared to take over later. The new one is in this answer and never shown
