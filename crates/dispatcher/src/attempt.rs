@@ -244,7 +244,7 @@ impl Attempts {
             }
             return None;
         }
-        if due.target.signer.is_none() {
+        if !due.target.is_ready_to_sign(Timestamp::now()) {
             self.defer(due, UNSIGNABLE_PAUSE, part).await;
             return None;
         }

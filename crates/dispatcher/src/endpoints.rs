@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plumbline_domain::signing::Signer;
-use plumbline_domain::{Endpoint, EndpointId, EventType, ResourceUrls, TenantId};
+use plumbline_domain::{Endpoint, EndpointId, EventType, ResourceUrls, TenantId, Timestamp};
 use plumbline_store::endpoints::{self, EndpointWithSecrets, TenantEndpoints};
 use plumbline_store::secrets::Vault;
 use plumbline_store::{Store, StoreError, tenants};
@@ -53,6 +53,14 @@ impl Target {
             signer,
             urls,
         }
+    }
+
+    /// Whether a request may go out: with a signature, or to an endpoint that was never given a secret where the
+    /// product allows that.
+    pub fn is_ready_to_sign(&self, now: Timestamp) -> bool {
+        self.signer.as_ref().is_some_and(|signer| {
+            signer.can_sign(now) || (signer.is_empty() && self.endpoint.profile.may_be_unsigned())
+        })
     }
 }
 
@@ -256,5 +264,62 @@ impl Endpoints {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plumbline_domain::{EndpointUrl, KeyDerivation, Profile, SecretVersion, SigningSecret, Subscription};
+
+    fn target(profile: Profile, signer: Option<Signer>) -> Target {
+        let endpoint = Endpoint {
+            id: EndpointId(1),
+            uid: uuid::Uuid::nil(),
+            tenant: TenantId(1),
+            profile,
+            url: EndpointUrl::stored("https://example.com/"),
+            description: None,
+            subscription: Subscription::All,
+            rate_limit: None,
+            headers: vec![],
+            disabled: None,
+            consecutive_failures: 0,
+            version: 1,
+            since_version: 1,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        Target {
+            endpoint,
+            signer,
+            urls: ResourceUrls::below(None),
+        }
+    }
+
+    #[test]
+    fn s0_17_s2_08_only_who_never_had_a_secret_is_sent_to_without_a_signature() {
+        let now = Timestamp::from_second(100).expect("in range");
+        let version = |expires: i64| SecretVersion {
+            secret: SigningSecret::from_text("c2VjcmV0".to_owned()),
+            derivation: KeyDerivation::Base64,
+            activates_at: Timestamp::UNIX_EPOCH,
+            expires_at: Some(Timestamp::from_second(expires).expect("in range")),
+        };
+        let signer = |versions: &[SecretVersion]| Some(Signer::new(versions).expect("decodable"));
+        for profile in Profile::ALL {
+            for (signer, ready) in [
+                (None, false),
+                (signer(&[]), profile == Profile::Buildr),
+                (signer(&[version(99)]), false),
+                (signer(&[version(101)]), true),
+            ] {
+                assert_eq!(
+                    target(profile, signer).is_ready_to_sign(now),
+                    ready,
+                    "{profile:?}"
+                );
+            }
+        }
     }
 }

@@ -134,6 +134,22 @@ impl Profile {
         }
     }
 
+    /// Whether a subscription that names no types is to everything, now and later (S4-04).
+    pub fn no_types_are_all(self) -> bool {
+        match self {
+            Self::Buildmarkets => true,
+            Self::BuildWorkPro | Self::Buildr => false,
+        }
+    }
+
+    /// Whether its endpoints may do without a secret, and then receive unsigned deliveries (S2-08).
+    pub fn may_be_unsigned(self) -> bool {
+        match self {
+            Self::Buildr => true,
+            Self::BuildWorkPro | Self::Buildmarkets => false,
+        }
+    }
+
     /// Whether its verifiers read several signatures, so that a rotated secret may go on signing for
     /// [`crate::secret::ROTATION_OVERLAP`] (G5).
     pub fn rotation_overlaps(self) -> bool {

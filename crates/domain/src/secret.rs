@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn s0_21_the_literal_key_is_the_whole_string() {
+    fn s0_21_g1_the_literal_key_is_the_whole_string() {
         let secret = SigningSecret::from_text("whsec_c2VjcmV0".to_owned());
         assert_eq!(
             KeyDerivation::Literal.key(&secret),

@@ -58,6 +58,11 @@ impl Signer {
         self.newest(now).is_some()
     }
 
+    /// Whether there is no key at all: the endpoint has no secret.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// The value of `BuildWorkPro-Signature`: `t=<unix seconds>,v1=<lower-case hex>` over `<t>.<body>`
     /// (S0-17 to S0-21, G6). One signature, by the newest active key: its verifiers read only the first.
     pub fn buildworkpro(&self, now: Timestamp, body: &[u8]) -> Option<String> {
@@ -129,7 +134,7 @@ mod tests {
     /// The expected value was computed with OpenSSL:
     /// `printf '1777138921.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test`.
     #[test]
-    fn s0_18_s0_19_s0_20_signature_header_grammar() {
+    fn s0_18_s0_19_s0_20_g6_signature_header_grammar() {
         assert_eq!(
             sign(&[version("whsec_test", 0, None)], 1_777_138_921).as_deref(),
             Some(GOLDEN)

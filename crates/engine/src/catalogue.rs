@@ -129,7 +129,7 @@ impl KnownTypes {
         let mut names: Vec<&str> = self
             .0
             .keys()
-            .filter(|name| self.subscribable(name, &[naming, profile]) == Subscribable::Yes)
+            .filter(|name| self.subscribable(name, &[profile]) == Subscribable::Yes)
             .map(|name| naming.spelling(name))
             .collect();
         names.sort_unstable();

@@ -23,15 +23,6 @@ pub const ENDPOINTS_FRESH: Duration = Duration::from_secs(1);
 /// Waiting deliveries of a deleted endpoint that are settled in its deletion; the rest when they come due.
 const SETTLE_AT_ONCE_MAX: usize = 10_000;
 
-/// What the endpoint is to receive.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SubscribeTo {
-    /// Everything that the tenant emits, now and later.
-    Everything,
-    /// These types, as the dialect's caller named them; empty is an error.
-    Types(Vec<String>),
-}
-
 /// What signs an endpoint's deliveries.
 #[derive(Debug, Clone)]
 pub enum WantedSecret {
@@ -50,8 +41,9 @@ pub struct NewEndpoint {
     pub profile: Profile,
     /// Where to POST.
     pub url: String,
-    /// What to receive.
-    pub subscribe: SubscribeTo,
+    /// The types to receive, as the dialect's caller named them. None at all is everything, where the profile has it so,
+    /// and else an error.
+    pub event_types: Vec<String>,
     /// What the customer wrote about it.
     pub description: Option<String>,
     /// Requests per minute; `None` is the profile's default.
@@ -67,8 +59,8 @@ pub struct NewEndpoint {
 pub struct EndpointChanges {
     /// Another URL.
     pub url: Option<String>,
-    /// Another subscription.
-    pub subscribe: Option<SubscribeTo>,
+    /// Other types to receive.
+    pub event_types: Option<Vec<String>>,
     /// Another description, or none.
     pub description: Option<Option<String>>,
     /// Another rate limit, or none.
@@ -182,7 +174,7 @@ impl Engine {
                 tenant,
                 new.profile,
                 new.profile,
-                &new.subscribe,
+                &new.event_types,
                 &BTreeSet::new(),
             )
             .await?;
@@ -233,7 +225,7 @@ impl Engine {
         if let Some(text) = &changes.url {
             checked.url = self.url_field(&mut faults, text).await;
         }
-        if let Some(wanted) = &changes.subscribe {
+        if let Some(wanted) = &changes.event_types {
             let now = self.endpoint(tenant, endpoint).await?;
             let subscribed = match now.subscription {
                 Subscription::Types(types) => types,
@@ -289,20 +281,19 @@ impl Engine {
         }
     }
 
-    /// The names are spelled as `naming` does; its types and those of the endpoint's own `profile` are offered. What
-    /// is deprecated stays in the subscription of who has it.
+    /// The names are spelled as `naming` does; the types of the endpoint's own `profile` are offered. What is deprecated stays in the subscription of who has it.
     async fn subscription_field(
         &self,
         faults: &mut Vec<FieldError>,
         tenant: TenantId,
         naming: Profile,
         profile: Profile,
-        wanted: &SubscribeTo,
+        names: &[String],
         subscribed: &BTreeSet<EventType>,
     ) -> Result<Option<Subscription>, Error> {
-        let SubscribeTo::Types(names) = wanted else {
+        if names.is_empty() && profile.no_types_are_all() {
             return Ok(Some(Subscription::All));
-        };
+        }
         if names.is_empty() {
             faults.push(FieldError::new(
                 "eventTypes",
@@ -322,7 +313,7 @@ impl Engine {
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
             let parsed = parsed.filter(|name| !name.is_reserved());
-            let subscribable = parsed.map(|name| (catalogue.subscribable(&name, &[naming, profile]), name));
+            let subscribable = parsed.map(|name| (catalogue.subscribable(&name, &[profile]), name));
             match subscribable {
                 Some((Subscribable::Yes, name)) => {
                     types.insert(name);
@@ -546,13 +537,13 @@ impl Unit {
         let endpoint = self.lock_endpoint(id).await?;
         let now = Timestamp::now();
         match secret {
-            Some(secret) => self.install_secret(&endpoint, &secret, now, now).await?,
+            Some(secret) => self.install_secret(&endpoint, &secret, now, now).await,
             None => {
                 secrets::delete_all(&self.session, self.tenant, id).await?;
                 self.bump_version().await?;
+                Ok(endpoints::update(&self.session, &endpoint).await?)
             }
         }
-        Ok(endpoints::update(&self.session, &endpoint).await?)
     }
 
     async fn install_secret(
@@ -561,7 +552,7 @@ impl Unit {
         secret: &SigningSecret,
         now: Timestamp,
         activates_at: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<Endpoint, Error> {
         let id = endpoint.id;
         let sealed = self.engine.inner.vault.seal(secret, self.tenant, id);
         secrets::delete_prepared(&self.session, self.tenant, id, now).await?;
@@ -579,7 +570,7 @@ impl Unit {
         )
         .await?;
         self.bump_version().await?;
-        Ok(())
+        Ok(endpoints::update(&self.session, endpoint).await?)
     }
 
     /// Let the prepared secret take over now.

@@ -125,11 +125,15 @@ impl Checker {
             return vec![FieldError::new(path, "schema_violation", message)];
         }
         let errors = self.validator.iter_errors(&value).take(faults_max);
-        errors.map(|error| fault(path, &error)).collect()
+        errors
+            .flat_map(|error| faults_of(path, &error))
+            .take(faults_max)
+            .collect()
     }
 }
 
-fn fault(path: &str, error: &ValidationError<'_>) -> FieldError {
+/// The faults that a violation stands for: one, or one for each member that should not be there.
+fn faults_of(path: &str, error: &ValidationError<'_>) -> Vec<FieldError> {
     let mut field = path.to_owned();
     for segment in error.instance_path() {
         match segment {
@@ -138,6 +142,16 @@ fn fault(path: &str, error: &ValidationError<'_>) -> FieldError {
         }
     }
     let message = match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let unexpected = unexpected.iter().map(|name| {
+                let mut field = field.clone();
+                push_name(&mut field, name);
+                let message = "is not allowed by the event type's schema: leave it out";
+                FieldError::new(field, "schema_violation", message)
+            });
+            return unexpected.collect();
+        }
         ValidationErrorKind::Required { property } => {
             push_name(&mut field, property.as_str().unwrap_or_default());
             "is required by the event type's schema".to_owned()
@@ -148,7 +162,7 @@ fn fault(path: &str, error: &ValidationError<'_>) -> FieldError {
             cut(error.schema_path().as_str())
         ),
     };
-    FieldError::new(field, "schema_violation", message)
+    vec![FieldError::new(field, "schema_violation", message)]
 }
 
 /// A member's name as JavaScript would reach it.
@@ -456,6 +470,14 @@ mod tests {
         ] {
             assert_eq!(faults(ORDER, data), expected, "{data}");
         }
+        let closed = r#"{"properties": {"a": {}}, "additionalProperties": false}"#;
+        assert_eq!(
+            faults(closed, r#"{"a":1,"foo":2,"b c":3}"#),
+            [
+                "data.foo: is not allowed by the event type's schema: leave it out",
+                "data[\"b c\"]: is not allowed by the event type's schema: leave it out",
+            ]
+        );
         let many = format!(r#"{{"items":[{}]}}"#, ["{}"; 100].join(","));
         assert_eq!(faults(ORDER, &many).len(), SCHEMA_FAULTS_MAX);
     }

@@ -46,7 +46,9 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Denied(#[from] Denied),
     /// Nothing has this path.
-    #[error("there is nothing at this path: see the API's OpenAPI document for what there is")]
+    #[error(
+        "there is nothing at this path: what there is, GET /api/v1/openapi.json, /api/2023-01/openapi.json and /v1/openapi.json say"
+    )]
     NoRoute,
     /// The path takes other methods, which are named.
     #[error("this path does not take that method: use {0}")]

@@ -196,6 +196,19 @@ async fn s4_10_s4_11_s4_12_s4_13_s4_14_webhooks_are_listed_read_and_changed() {
             json!([]),
             "all again"
         );
+        // The native surface says so with the same words.
+        let endpoints = client.get("/api/v1/webhook-endpoints").await.expect(200);
+        let endpoints = endpoints["data"].as_array().expect("a list");
+        let endpoint = endpoints.iter().find(|endpoint| endpoint["uid"] == before["id"]);
+        let native = format!("/api/v1/webhook-endpoints/{}", endpoint.expect("listed")["id"]);
+        for types in [json!(["order.filled"]), json!([])] {
+            let changed = client
+                .patch(&native, json!({"eventTypes": types}))
+                .await
+                .expect(200);
+            assert_eq!(changed["data"]["eventTypes"], types);
+            assert_eq!(client.get(&first).await.json(200)["events"], types);
+        }
     })
     .await;
 }

@@ -77,6 +77,17 @@ async fn s2_03_s2_04_s2_05_s2_06_s3_01_the_pages_own_request_is_accepted() {
         assert_eq!(listed["data"][0]["uid"], id.as_str());
         assert_eq!(listed["data"][0]["profile"], "buildr");
         assert_eq!(listed["data"][0]["eventTypes"], json!(["opportunity.created"]));
+        // There, too, it receives only what its own surface could ask for.
+        let path = format!("/api/v1/webhook-endpoints/{}", listed["data"][0]["id"]);
+        let faults = client.patch(&path, json!({"eventTypes": ["bid.accepted"]})).await.faults();
+        assert_eq!(faults, ["eventTypes[0]: unknown_event_type"]);
+        let changed = client.patch(&path, json!({"eventTypes": ["company.updated"]})).await.expect(200);
+        assert_eq!(changed["data"]["eventTypes"], json!(["company.updated"]));
+        // And a rotation is a change.
+        let webhook = format!("{WEBHOOKS}/{id}");
+        let before = client.get(&webhook).await.json(200)["webhook"]["version"].as_i64();
+        client.act(&format!("{path}/rotate-secret")).await.expect(200);
+        assert!(client.get(&webhook).await.json(200)["webhook"]["version"].as_i64() > before);
     })
     .await;
 }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn s2_08_s2_13_g8_headers_with_and_without_a_secret() {
+    fn s2_08_s2_13_g4_g8_headers_with_and_without_a_secret() {
         let event = event("opportunity.created", r#"{"id":1}"#, None);
         let names = |signer: &Signer| -> Vec<&str> {
             let headers = headers(&event, signer, b"{}", event.occurred_at);

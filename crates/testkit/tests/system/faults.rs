@@ -148,7 +148,7 @@ async fn connections_to_the_database_that_break_again_and_again_lose_nothing() {
 }
 
 #[tokio::test]
-async fn s0_36_a_dispatcher_killed_in_the_middle_of_2000_deliveries_loses_none() {
+async fn s0_36_g14_a_dispatcher_killed_in_the_middle_of_2000_deliveries_loses_none() {
     let (stack, receiver, endpoint) = system(prompt()).await;
     let mut ledger = Ledger::new();
     receiver.always(Reply::status(200).after(Duration::from_millis(5)));

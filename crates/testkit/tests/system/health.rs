@@ -97,7 +97,7 @@ async fn s0_33_s0_34_twenty_consecutive_failures_disable_an_endpoint_until_it_is
 }
 
 #[tokio::test]
-async fn a_success_resets_the_count_and_every_kind_of_failure_counts() {
+async fn g9_a_success_resets_the_count_and_every_kind_of_failure_counts() {
     let stack = Stack::builder()
         .setting("DISABLE_AFTER", "4")
         .setting("RETRY_SCHEDULE", "10ms,10ms")
@@ -163,7 +163,7 @@ async fn with_zero_an_endpoint_is_never_disabled() {
 }
 
 #[tokio::test]
-async fn a_test_event_is_one_attempt_reaches_a_disabled_endpoint_and_never_counts() {
+async fn g9_g20_a_test_event_is_one_attempt_reaches_a_disabled_endpoint_and_never_counts() {
     let stack = Stack::builder()
         .setting("DISABLE_AFTER", "2")
         .setting("RETRY_SCHEDULE", "10ms")
@@ -259,7 +259,7 @@ async fn a_retry_that_comes_due_while_its_endpoint_is_paused_ends_and_sends_noth
 }
 
 #[tokio::test]
-async fn after_an_outage_recovery_sends_what_was_missed_and_nothing_twice() {
+async fn g10_after_an_outage_recovery_sends_what_was_missed_and_nothing_twice() {
     let stack = Stack::builder()
         .setting("RETRY_SCHEDULE", "10ms")
         .setting("DISABLE_AFTER", "5")
@@ -351,7 +351,7 @@ async fn after_an_outage_recovery_sends_what_was_missed_and_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_deleted_endpoints_waiting_retries_end_and_send_nothing() {
+async fn g11_a_deleted_endpoints_waiting_retries_end_and_send_nothing() {
     let stack = Stack::builder()
         .setting("RETRY_SCHEDULE", "2s")
         .setting("RETRY_JITTER", "0")
@@ -391,7 +391,7 @@ async fn a_deleted_endpoints_waiting_retries_end_and_send_nothing() {
 }
 
 #[tokio::test]
-async fn no_new_request_starts_once_a_deletion_is_answered() {
+async fn g11_no_new_request_starts_once_a_deletion_is_answered() {
     let stack = Stack::builder().dispatchers(2).start().await;
     let receiver = Receiver::start().await;
     let doomed = stack

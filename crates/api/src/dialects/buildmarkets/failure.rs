@@ -10,7 +10,7 @@ use crate::http::{Failure, respond};
 
 /// What is wrong, and what to do about it.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Error, example = json!({"error": "INVALID_URL", "message": "url: must be an https URL"}))]
+#[schema(as = Error, example = json!({"error": "INVALID_URL", "message": "url: the URL must begin with https://"}))]
 pub(super) struct ErrorWire {
     /// A stable word for programs.
     error: &'static str,

@@ -7,7 +7,7 @@ use plumbline_domain::permission::Access;
 use plumbline_domain::{DeliveryId, Profile, Scope};
 use plumbline_engine::Engine;
 use plumbline_engine::deliveries::AttemptPosition;
-use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
+use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
 use serde::Serialize;
 
 use super::openapi::{Failures, OfRecord, WithBody};
@@ -23,7 +23,7 @@ const ATTEMPTS_DEFAULT: usize = 25;
 /// Attempts of a page at most.
 const ATTEMPTS_MAX: usize = 100;
 
-/// Register a webhook (S4-01). Its secret is in this answer and never shown again.
+/// Register a webhook. Its secret is in this answer and never shown again.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(
@@ -66,21 +66,12 @@ fn new_endpoint(body: &Body) -> Result<NewEndpoint, Failure> {
     Ok(NewEndpoint {
         profile: Profile::Buildmarkets,
         url,
-        subscribe: subscribe_to(events),
+        event_types: events,
         description: None,
         rate_limit: None,
         headers: vec![],
         secret: WantedSecret::Generated,
     })
-}
-
-/// No names are every type, also those that are added later (S4-04).
-fn subscribe_to(events: Vec<String>) -> SubscribeTo {
-    if events.is_empty() {
-        SubscribeTo::Everything
-    } else {
-        SubscribeTo::Types(events)
-    }
 }
 
 fn text(wire: &impl Serialize) -> String {
@@ -179,14 +170,14 @@ fn changes(body: &Body) -> Result<EndpointChanges, Failure> {
     });
     let changes = EndpointChanges {
         url: fields.changed("url"),
-        subscribe: fields.changed("events").map(subscribe_to),
+        event_types: fields.changed("events"),
         active,
         ..EndpointChanges::default()
     };
     fields.finish(Some(changes))
 }
 
-/// Delete a webhook for ever (S4-19). Once this is answered, no new request to it starts.
+/// Delete a webhook for ever. Once this is answered, no new request to it starts.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(
@@ -211,7 +202,7 @@ pub(super) async fn delete(
     webhook::delete(&engine, tenant, idempotency, found.map(|webhook| webhook.id)).await
 }
 
-/// Send a synthetic `webhook.test` event (S4-15): one attempt, also to a disabled webhook.
+/// Send a synthetic `webhook.test` event: one attempt, also to a disabled webhook.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(
@@ -249,7 +240,7 @@ pub(super) async fn test(
     .await
 }
 
-/// A webhook's attempts: the newest delivery first, of each delivery the latest attempt first (S4-18).
+/// A webhook's attempts: the newest delivery first, of each delivery the latest attempt first.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
 use plumbline_domain::{Profile, Scope, SigningSecret};
 use plumbline_engine::Engine;
-use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
+use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
 use serde_json::value::RawValue;
 
 use super::openapi::{Failures, OfRecord, WithBody};
@@ -13,7 +13,7 @@ use super::wire::{ManyWire, NewWebhookDocument, OneWire, WebhookChangesDocument}
 use crate::dialects::webhook;
 use crate::http::{Answer, Body, Caller, Failure, Fields, Incoming, Mutation, Parameters, change, respond};
 
-/// Create a webhook (S2-03).
+/// Create a webhook.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(
@@ -60,7 +60,7 @@ fn new_webhook(body: &Body) -> Result<(NewEndpoint, Vec<String>), Failure> {
     let new = NewEndpoint {
         profile: Profile::Buildr,
         url,
-        subscribe: SubscribeTo::Types(types),
+        event_types: types,
         description,
         rate_limit,
         headers: vec![],
@@ -218,7 +218,7 @@ fn wanted(body: &Body) -> Result<Wanted, Failure> {
     };
     let changes = EndpointChanges {
         url: fields.changed("url"),
-        subscribe: fields.changed("filter_types").map(SubscribeTo::Types),
+        event_types: fields.changed("filter_types"),
         description: fields.cleared_or("description"),
         rate_limit: rate_limit.map(|limit| limit.or_else(default)),
         headers: None,

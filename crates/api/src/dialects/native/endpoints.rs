@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
 use plumbline_domain::{EndpointId, Profile, Scope, Timestamp};
 use plumbline_engine::Engine;
-use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, SubscribeTo, WantedSecret};
+use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
 
 use super::envelope::{self, Envelope, Page, Paging};
 use super::openapi::{Common, Described, InList, OfRecord, Scoped, WithBody, WithConflict};
@@ -72,11 +72,10 @@ fn new_endpoint(body: &Body) -> Result<NewEndpoint, Failure> {
     let rate_limit = fields.optional("rateLimit");
     let headers = fields.optional("headers").unwrap_or_default();
     let (url, event_types) = fields.finish(url.zip(event_types))?;
-    let subscribe = SubscribeTo::Types(event_types);
     Ok(NewEndpoint {
         profile: Profile::BuildWorkPro,
         url,
-        subscribe,
+        event_types,
         description,
         rate_limit,
         headers,
@@ -195,7 +194,7 @@ fn endpoint_changes(body: &Body) -> Result<EndpointChanges, Failure> {
     let mut fields = body.fields()?;
     let changes = EndpointChanges {
         url: fields.changed("url"),
-        subscribe: fields.changed("eventTypes").map(SubscribeTo::Types),
+        event_types: fields.changed("eventTypes"),
         description: fields.cleared_or("description"),
         rate_limit: fields.cleared_or("rateLimit"),
         headers: fields.changed("headers"),

@@ -21,7 +21,7 @@ use crate::http::{Failure, RequestId};
     "code": "validation_failed",
     "request_id": "req_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b",
     "errors": [{"field": "eventTypes[1]", "code": "unknown_event_type",
-                "message": "`bid.sent` is not in the catalogue: GET /api/v1/webhook-event-types lists what is"}]
+                "message": "`bid.sent` is not an event type to subscribe to here: use one of bid.accepted, bid.created, …"}]
 }))]
 pub(super) struct Problem {
     /// Names the kind of problem; as stable as `code`.

@@ -183,7 +183,7 @@ async fn an_end_before_the_headers_are_complete_is_a_reset() {
 }
 
 #[tokio::test]
-async fn a_reset_after_the_headers_leaves_the_status() {
+async fn g21_a_reset_after_the_headers_leaves_the_status() {
     let receiver = Receiver::start(async |mut connection, _| {
         connection.request().await;
         connection

@@ -71,7 +71,10 @@ fn record<R: Exposed>(document: &mut OpenApi) {
 
     let create = operation(
         &format!("create{one}"),
-        &format!("Create a {word}."),
+        &format!(
+            "Create {} {word}.",
+            if word.starts_with('o') { "an" } else { "a" }
+        ),
         R::MAY_WRITE,
     )
     .request_body(Some(body(&new)))
@@ -83,7 +86,7 @@ fn record<R: Exposed>(document: &mut OpenApi) {
     add(document, &collection, HttpMethod::Post, create);
     let list = operation(
         &format!("list{many}"),
-        &format!("The tenant's records of this kind ({word}), newest first."),
+        &format!("The tenant's {path}, newest first."),
         R::MAY_READ,
     )
     .parameters(Some(PageParameters::into_params(|| None)))
