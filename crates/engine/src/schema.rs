@@ -474,8 +474,8 @@ mod tests {
         assert_eq!(
             faults(closed, r#"{"a":1,"foo":2,"b c":3}"#),
             [
-                "data.foo: is not allowed by the event type's schema: leave it out",
                 "data[\"b c\"]: is not allowed by the event type's schema: leave it out",
+                "data.foo: is not allowed by the event type's schema: leave it out",
             ]
         );
         let many = format!(r#"{{"items":[{}]}}"#, ["{}"; 100].join(","));
