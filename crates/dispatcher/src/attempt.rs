@@ -147,7 +147,7 @@ impl Attempts {
                 // It waited: by now the endpoint may be another one, or none, and a deletion may have been answered.
                 let looked_up_at = Instant::now();
                 let set = patiently("an endpoint could not be looked up again yet", || {
-                    self.endpoints.at_least(due.event.tenant, 0)
+                    self.endpoints.at_least(due.event.tenant, due.target.as_of)
                 })
                 .await;
                 match set.get(id) {

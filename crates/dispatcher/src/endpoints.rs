@@ -33,6 +33,8 @@ pub struct Target {
     pub signer: Option<Signer>,
     /// Where its tenant's resources live.
     pub urls: ResourceUrls,
+    /// The version of its tenant's endpoints when it was read: an older one may not know it yet, or not as it is.
+    pub as_of: i64,
 }
 
 impl Target {
@@ -52,6 +54,7 @@ impl Target {
             endpoint,
             signer,
             urls,
+            as_of: found.endpoints_version,
         }
     }
 
@@ -294,6 +297,7 @@ mod tests {
             endpoint,
             signer,
             urls: ResourceUrls::below(None),
+            as_of: 1,
         }
     }
 

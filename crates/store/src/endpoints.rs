@@ -44,6 +44,8 @@ pub struct EndpointWithSecrets {
     pub secrets: Vec<SealedSecret>,
     /// Where its tenant's resources live; `None` for the service's default.
     pub resource_urls: Option<ResourceUrls>,
+    /// The version of its tenant's endpoints when it was read.
+    pub endpoints_version: i64,
 }
 
 impl EndpointWithSecrets {
@@ -432,7 +434,7 @@ pub async fn with_secrets(
     endpoints: &[(TenantId, EndpointId)],
 ) -> Result<Vec<EndpointWithSecrets>, StoreError> {
     let sql = concat!(
-        "SELECT tenant.resource_url_template, ",
+        "SELECT tenant.endpoints_version, tenant.resource_url_template, ",
         columns!(),
         ", ",
         secret_columns!(),
@@ -466,6 +468,7 @@ fn gather(endpoints: &mut Vec<EndpointWithSecrets>, row: &Row) -> Result<(), Sto
             resource_urls: row
                 .column::<Option<String>>("resource_url_template")?
                 .map(ResourceUrls::new),
+            endpoints_version: row.column("endpoints_version")?,
         });
     }
     if let Some(last) = endpoints.last_mut()

@@ -258,6 +258,37 @@ async fn a_retry_that_comes_due_while_its_endpoint_is_paused_ends_and_sends_noth
     stack.api().wait_delivery(text(&replay, "id"), "succeeded").await;
 }
 
+/// What a dispatcher knew of the endpoint before it was enabled does not end what was loaded after it.
+#[tokio::test]
+async fn g10_what_is_recovered_right_after_enabling_is_sent_however_long_it_waits_its_turn() {
+    const MISSED: usize = 300;
+    let (stack, receiver) = (Stack::start().await, Receiver::start().await);
+    let api = stack.api();
+    // More at once than an endpoint is given, and each takes its time: most wait for a place.
+    receiver.always(Reply::status(200).after(Duration::from_millis(150)));
+    let endpoint = api.create_endpoint(&receiver.url("/"), &["bid.created"]).await;
+    let path = format!("webhook-endpoints/{}", endpoint.id);
+    api.patch(&path, json!({"isActive": false})).await;
+    let since = jiff::Timestamp::now().to_string();
+    let missed = api
+        .publish_batch("bid.created", (0..MISSED).map(|id| json!({"id": id})))
+        .await;
+    eventually("all to be skipped", async || {
+        (api.count_deliveries(endpoint.id, "skipped").await == MISSED).then_some(())
+    })
+    .await;
+    // The dispatcher knows it as disabled from a moment ago.
+    let last = api.publish("bid.created", json!({"id": MISSED})).await;
+    api.wait_delivery_status(endpoint.id, &last, "skipped").await;
+    api.post(&format!("{path}/enable"), json!({}), 200).await;
+    let sent = api
+        .post(&format!("{path}/recover"), json!({"since": since}), 202)
+        .await;
+    assert_eq!(sent, json!({"deliveries": missed.len() + 1}));
+    receiver.wait_for(missed.len() + 1).await;
+    assert_eq!(api.count_deliveries(endpoint.id, "failed").await, 0);
+}
+
 #[tokio::test]
 async fn g10_after_an_outage_recovery_sends_what_was_missed_and_nothing_twice() {
     let stack = Stack::builder()
