@@ -142,8 +142,10 @@ async fn holdings(sql: &Sql, tenant: i64) -> String {
                 AND (c.column_name = 'tenant_id' OR c.table_name = 'tenants' AND c.column_name = 'id')"
         ))
         .await;
-    sql.text(&format!("SELECT string_agg(h, ',' ORDER BY h) FROM ({query}) AS hashes"))
-        .await
+    sql.text(&format!(
+        "SELECT string_agg(h, ',' ORDER BY h) FROM ({query}) AS hashes"
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
