@@ -1,13 +1,15 @@
 //! The metrics of this process: one block, a sentence each.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
+use plumbline_engine::assembly::PoolStatus;
 use plumbline_engine::intake::IntakeFigures;
-use prometheus::{
-    Counter, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 
 use crate::http::Measured;
 
@@ -24,8 +26,6 @@ macro_rules! figures {
     ($($field:ident: $kind:ident = $new:expr;)*) => {
         struct All {
             $($field: $kind,)*
-            /// The intake counts by itself; this is what of it has been added to the counters.
-            intake: Mutex<IntakeFigures>,
         }
 
         impl Figures {
@@ -38,7 +38,7 @@ macro_rules! figures {
                     let $field = $new?;
                     registry.register(Box::new($field.clone()))?;
                 )*
-                Ok(Self(Arc::new(All { $($field,)* intake: Mutex::default() })))
+                Ok(Self(Arc::new(All { $($field,)* })))
             }
         }
     };
@@ -57,45 +57,9 @@ figures! {
         .buckets(DURATION_BUCKETS.to_vec()),
         &["route", "method"],
     );
-    events_accepted: IntCounter = IntCounter::new(
-        "plumbline_events_accepted_total",
-        "Events that the intake of this process has committed.",
-    );
-    intake_batches: IntCounter = IntCounter::new(
-        "plumbline_intake_commits_total",
-        "Commits of the intake: accepted events over commits is the mean batch.",
-    );
-    intake_commit_seconds: Counter = Counter::new(
-        "plumbline_intake_commit_seconds_total",
-        "Time spent in commits of the intake: over their number, the mean commit.",
-    );
-    intake_waiting: IntGauge = IntGauge::new(
-        "plumbline_intake_waiting_requests",
-        "Requests that wait for a commit of the intake now.",
-    );
-    events_unsent: IntCounter = IntCounter::new(
-        "plumbline_events_unsent_total",
-        "Events whose publication failed or was left to the relay.",
-    );
     outbox_age: Gauge = Gauge::new(
         "plumbline_outbox_age_seconds",
         "Age of the oldest accepted event that is not completely recorded as deliveries; 0 when there is none.",
-    );
-    pool_max: IntGauge = IntGauge::new(
-        "plumbline_database_pool_max",
-        "Connections to PostgreSQL that this process may open.",
-    );
-    pool_size: IntGauge = IntGauge::new(
-        "plumbline_database_pool_connections",
-        "Connections to PostgreSQL that this process has open.",
-    );
-    pool_available: IntGauge = IntGauge::new(
-        "plumbline_database_pool_available",
-        "Open connections to PostgreSQL that are idle.",
-    );
-    pool_waiting: IntGauge = IntGauge::new(
-        "plumbline_database_pool_waiting",
-        "Tasks that wait for a connection to PostgreSQL now.",
     );
     database_up: IntGauge = IntGauge::new(
         "plumbline_database_up",
@@ -121,31 +85,15 @@ impl Figures {
             .observe(measured.seconds);
     }
 
-    /// Add what the intake has done since the last time.
-    pub(crate) fn intake(&self, now: IntakeFigures) {
-        let mut before = self.0.intake.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0
-            .events_accepted
-            .inc_by(now.accepted_total.saturating_sub(before.accepted_total));
-        self.0
-            .intake_batches
-            .inc_by(now.batches_total.saturating_sub(before.batches_total));
-        self.0
-            .events_unsent
-            .inc_by(now.unsent_total.saturating_sub(before.unsent_total));
-        self.0
-            .intake_commit_seconds
-            .inc_by((now.commit_seconds_sum - before.commit_seconds_sum).max(0.0));
-        self.0.intake_waiting.set(count(now.waiting));
-        *before = now;
-    }
-
-    /// Note how the pool stands: open at most, open, idle, waited for.
-    pub(crate) fn pool(&self, max: usize, size: usize, available: usize, waiting: usize) {
-        self.0.pool_max.set(count(max));
-        self.0.pool_size.set(count(size));
-        self.0.pool_available.set(count(available));
-        self.0.pool_waiting.set(count(waiting));
+    /// Have each scrape read what the engine counts by itself, so that it shows what has happened until then.
+    ///
+    /// # Errors
+    /// When the registry has one of these names already.
+    pub(crate) fn follow(
+        registry: &Registry,
+        read: impl Fn() -> Counted + Send + Sync + 'static,
+    ) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(Follower::new(Box::new(read))?))
     }
 
     /// Note how old the oldest event of the outbox is.
@@ -164,8 +112,115 @@ impl Figures {
     }
 }
 
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// What the engine counts by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    pub(crate) intake: IntakeFigures,
+    pub(crate) pool: PoolStatus,
+}
+
+/// What is counted, its sentence, and where it is read.
+type Reading = (&'static str, &'static str, fn(&Counted) -> f64);
+
+const COUNTERS: [Reading; 4] = [
+    (
+        "plumbline_events_accepted_total",
+        "Events that the intake of this process has committed.",
+        |counted| whole(counted.intake.accepted_total),
+    ),
+    (
+        "plumbline_intake_commits_total",
+        "Commits of the intake: accepted events over commits is the mean batch.",
+        |counted| whole(counted.intake.batches_total),
+    ),
+    (
+        "plumbline_intake_commit_seconds_total",
+        "Time spent in commits of the intake: over their number, the mean commit.",
+        |counted| counted.intake.commit_seconds_sum,
+    ),
+    (
+        "plumbline_events_unsent_total",
+        "Events whose publication failed or was left to the relay.",
+        |counted| whole(counted.intake.unsent_total),
+    ),
+];
+
+const GAUGES: [Reading; 5] = [
+    (
+        "plumbline_intake_waiting_requests",
+        "Requests that wait for a commit of the intake now.",
+        |counted| whole(counted.intake.waiting as u64),
+    ),
+    (
+        "plumbline_database_pool_max",
+        "Connections to PostgreSQL that this process may open.",
+        |counted| whole(counted.pool.max as u64),
+    ),
+    (
+        "plumbline_database_pool_connections",
+        "Connections to PostgreSQL that this process has open.",
+        |counted| whole(counted.pool.size as u64),
+    ),
+    (
+        "plumbline_database_pool_available",
+        "Open connections to PostgreSQL that are idle.",
+        |counted| whole(counted.pool.available as u64),
+    ),
+    (
+        "plumbline_database_pool_waiting",
+        "Tasks that wait for a connection to PostgreSQL now.",
+        |counted| whole(counted.pool.waiting as u64),
+    ),
+];
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "Prometheus knows no other numbers; exact below 2^53"
+)]
+fn whole(number: u64) -> f64 {
+    number as f64
+}
+
+/// Reads what is counted when it is asked for: nothing has to be kept in step.
+struct Follower {
+    read: Box<dyn Fn() -> Counted + Send + Sync>,
+    descriptions: Vec<Desc>,
+}
+
+impl Follower {
+    fn new(read: Box<dyn Fn() -> Counted + Send + Sync>) -> Result<Self, prometheus::Error> {
+        let descriptions = COUNTERS
+            .iter()
+            .chain(&GAUGES)
+            .map(|(name, sentence, _)| Desc::new((*name).into(), (*sentence).into(), vec![], HashMap::new()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { read, descriptions })
+    }
+
+    fn families(counted: &Counted) -> Result<Vec<MetricFamily>, prometheus::Error> {
+        let mut families = vec![];
+        for (name, sentence, value) in COUNTERS {
+            let counter = Counter::new(name, sentence)?;
+            counter.inc_by(value(counted));
+            families.extend(counter.collect());
+        }
+        for (name, sentence, value) in GAUGES {
+            let gauge = Gauge::new(name, sentence)?;
+            gauge.set(value(counted));
+            families.extend(gauge.collect());
+        }
+        Ok(families)
+    }
+}
+
+impl Collector for Follower {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        Self::families(&(self.read)()).expect("the names were good when they were registered")
+    }
 }
 
 /// A client chooses the method: only known ones become labels.
@@ -192,6 +247,8 @@ fn class_label(status: StatusCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use prometheus::TextEncoder;
 
@@ -205,13 +262,24 @@ mod tests {
     fn every_metric_has_a_sentence_and_what_is_counted_is_shown() {
         let registry = Registry::new();
         let figures = Figures::register(&registry).expect("the names are new");
-        let accepted = |accepted_total| IntakeFigures {
-            accepted_total,
-            waiting: 2,
-            ..IntakeFigures::default()
+        let accepted = Arc::new(AtomicU64::new(5));
+        let engine = accepted.clone();
+        let read = move || Counted {
+            intake: IntakeFigures {
+                accepted_total: engine.load(Ordering::Relaxed),
+                waiting: 2,
+                ..IntakeFigures::default()
+            },
+            pool: PoolStatus {
+                size: 3,
+                available: 1,
+                waiting: 0,
+                max: 16,
+            },
         };
-        figures.intake(accepted(5));
-        figures.intake(accepted(7));
+        Figures::follow(&registry, read).expect("the names are new");
+        assert!(shown(&registry).contains("plumbline_events_accepted_total 5"));
+        accepted.store(7, Ordering::Relaxed);
         figures.observe(&Measured {
             route: "/api/v1/me",
             method: &Method::from_bytes(b"BREW").expect("a method"),
@@ -222,6 +290,7 @@ mod tests {
         for line in [
             "plumbline_events_accepted_total 7",
             "plumbline_intake_waiting_requests 2",
+            "plumbline_database_pool_connections 3",
             r#"plumbline_http_requests_total{method="other",route="/api/v1/me",status="4xx"} 1"#,
             r#"plumbline_http_request_duration_seconds_bucket{method="other",route="/api/v1/me",le="0.004"} 1"#,
         ] {

@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::dialects;
-use crate::figures::Figures;
+use crate::figures::{Counted, Figures};
 use crate::http::{BodyBudget, Cursors, Door, Edge, Failure, edge};
 use crate::landing;
 use crate::names::Names;
@@ -138,6 +138,12 @@ impl Server {
             engine_config(&config),
             &broker_stop.token(),
         )?;
+        let counting = engine.clone();
+        Figures::follow(&registry, move || Counted {
+            intake: counting.intake().figures(),
+            pool: counting.pool_status(),
+        })
+        .map_err(|error| StartError::SetUp(error.to_string()))?;
         let duties = Duties {
             relay: RelayConfig {
                 recovery_grace: config.recovery_grace,

@@ -38,10 +38,6 @@ impl Watch {
         let looking = async {
             loop {
                 self.look_at_broker();
-                self.figures.intake(self.engine.intake().figures());
-                let pool = self.engine.pool_status();
-                self.figures
-                    .pool(pool.max, pool.size, pool.available, pool.waiting);
                 if migrated.is_requested() {
                     self.look_at_database().await;
                 }
