@@ -108,9 +108,12 @@ async fn drain(config: &BrokerConfig, queue: WorkQueue, count: usize) {
     let (mut seen, mut batches) = (0, 0);
     while seen < count {
         let batch = consumer.recv_batch().await.expect("a batch");
-        seen += batch.len();
         batches += 1;
-        batch.into_iter().for_each(|incoming| incoming.ticket.ack());
+        for incoming in batch {
+            // A message may carry many events, and one retry.
+            seen += EventMessage::decode_all(&incoming.body).map_or(1, |events| events.len());
+            incoming.ticket.ack();
+        }
     }
     println!("    {queue}: {seen} messages in {batches} batches");
     let handle = consumer.handle();

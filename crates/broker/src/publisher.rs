@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::topology::{self, DEAD, Topology, WORK};
+use crate::wire::Bundle;
 use crate::{BrokerConfig, BrokerState, EventMessage, Incoming, RetryMessage, WorkQueue, dead, state};
 
 use reply::{Reply, Results};
@@ -126,10 +127,18 @@ impl Publisher {
         self.publish(self.event(message)).await
     }
 
-    /// Publish many events in one go; a result for each, in their order.
+    /// Publish many events in one go, those of a lane together in as few messages as the bounds of [`crate::wire`] allow:
+    /// a message costs the broker as much as writing its event down costs the database. A result for each event, in
+    /// their order.
     pub async fn publish_events(&self, messages: Vec<EventMessage>) -> Vec<Result<(), PublishError>> {
-        self.publish_all(messages.iter().map(|message| self.event(message)))
-            .await
+        let bundles = Bundle::of(&messages);
+        let counts: Vec<usize> = bundles.iter().map(|bundle| bundle.count).collect();
+        let results = self
+            .publish_all(bundles.into_iter().map(|bundle| self.bundle(bundle)))
+            .await;
+        std::iter::zip(results, counts)
+            .flat_map(|(result, count)| std::iter::repeat_n(result, count))
+            .collect()
     }
 
     /// Publish a chunk of a large fan-out.
@@ -225,6 +234,15 @@ impl Publisher {
             route: Route::Work(self.topology.events_queue(message.lane, message.event.id)),
             id: message.message_id(),
             body: message.encode(),
+            headers: None,
+        }
+    }
+
+    fn bundle(&self, bundle: Bundle) -> Message {
+        Message {
+            route: Route::Work(self.topology.events_queue(bundle.lane, bundle.first)),
+            id: bundle.message_id(),
+            body: bundle.encode(),
             headers: None,
         }
     }

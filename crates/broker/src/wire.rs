@@ -9,8 +9,16 @@ use plumbline_domain::{DeliveryId, Event, EventId, JsonText, TenantId, Timestamp
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The version that is written, and the only one that is read.
+/// The version of a message that carries one thing.
 pub const VERSION: u16 = 1;
+/// The version of a message that carries several events, each as its own message would.
+pub const BUNDLE_VERSION: u16 = 2;
+/// Events in one message at most: several dispatchers share what was published together.
+pub const BUNDLE_EVENTS_MAX: usize = 64;
+/// From this size on, in bytes, a message takes no further event. A single event may exceed it.
+pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
+/// How a bundle begins, and no other message.
+const BUNDLE_HEAD: &str = r#"{"v":2,"events":["#;
 
 /// An accepted event on its way to its fan-out, or a chunk of a large one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,9 +135,42 @@ impl EventMessage {
         body
     }
 
-    /// From bytes.
+    /// From bytes that carry one event.
+    ///
+    /// # Errors
+    /// [`Undecodable`], also for a bundle.
     pub fn decode(body: &[u8]) -> Result<Self, Undecodable> {
-        let wire: EventWire<'_> = read(body)?;
+        read::<EventWire<'_>>(body)?.try_into()
+    }
+
+    /// From bytes that carry one event or several: all of them, or none.
+    ///
+    /// # Errors
+    /// [`Undecodable`].
+    pub fn decode_all(body: &[u8]) -> Result<Vec<Self>, Undecodable> {
+        if !body.starts_with(BUNDLE_HEAD.as_bytes()) {
+            return Ok(vec![Self::decode(body)?]);
+        }
+        let BundleWire { events } = serde_json::from_str(str::from_utf8(body)?)?;
+        if events.is_empty() {
+            return Err(Undecodable::Field("events"));
+        }
+        events.into_iter().map(Self::try_from).collect()
+    }
+
+    /// Names this message to the broker: the event's id, and the chunk's number if it is one.
+    pub(crate) fn message_id(&self) -> String {
+        message_id(self.event.id, self.chunk)
+    }
+}
+
+impl TryFrom<EventWire<'_>> for EventMessage {
+    type Error = Undecodable;
+
+    fn try_from(wire: EventWire<'_>) -> Result<Self, Undecodable> {
+        if wire.v != u64::from(VERSION) {
+            return Err(Undecodable::UnknownVersion(wire.v));
+        }
         Ok(Self {
             event: Event {
                 id: wire.id.parse().map_err(|_| Undecodable::Field("id"))?,
@@ -150,10 +191,64 @@ impl EventMessage {
             republished: wire.republished,
         })
     }
+}
 
-    /// Names this message to the broker: the event's id, and the chunk's number if it is one.
+/// A message as it is published: one event, or several that were accepted together and travel in the same lane.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Of the first event: it names the message, and chooses the shard.
+    pub(crate) first: EventId,
+    pub(crate) lane: Lane,
+    /// How many it carries.
+    pub(crate) count: usize,
+    body: Vec<u8>,
+}
+
+impl Bundle {
+    /// As few messages as are within the bounds; in the order of the events.
+    pub(crate) fn of(messages: &[EventMessage]) -> Vec<Self> {
+        let mut bundles: Vec<Self> = vec![];
+        for message in messages {
+            match bundles.last_mut() {
+                Some(bundle) if bundle.takes(message) => bundle.push(message),
+                _ => bundles.push(Self {
+                    first: message.event.id,
+                    lane: message.lane,
+                    count: 1,
+                    body: message.encode(),
+                }),
+            }
+        }
+        bundles
+    }
+
+    fn takes(&self, message: &EventMessage) -> bool {
+        self.lane == message.lane && self.count < BUNDLE_EVENTS_MAX && self.body.len() < BUNDLE_BYTES_MAX
+    }
+
+    fn push(&mut self, message: &EventMessage) {
+        if self.count == 1 {
+            self.body.splice(..0, BUNDLE_HEAD.bytes());
+        }
+        self.body.push(b',');
+        self.body.extend_from_slice(&message.encode());
+        self.count += 1;
+    }
+
+    /// As bytes.
+    pub(crate) fn encode(mut self) -> Vec<u8> {
+        if self.count > 1 {
+            self.body.extend_from_slice(b"]}");
+        }
+        self.body
+    }
+
+    /// Names this message to the broker.
     pub(crate) fn message_id(&self) -> String {
-        message_id(self.event.id, self.chunk)
+        match self.count {
+            1 => self.first.to_string(),
+            count => format!("{}+{}", self.first, count - 1),
+        }
     }
 }
 
@@ -269,6 +364,13 @@ struct EventWire<'a> {
     data: &'a RawValue,
     #[serde(borrow, default, deserialize_with = "even_null")]
     previous_attributes: Option<&'a RawValue>,
+}
+
+/// Its version is known by how it begins.
+#[derive(Deserialize)]
+struct BundleWire<'a> {
+    #[serde(borrow)]
+    events: Vec<EventWire<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::clock::Pass;
 use crate::endpoints::{Endpoints, Target};
-use crate::fanout::patiently;
+use crate::fanout::{self, patiently};
 use crate::limiter::{BrokenOff, Limiter};
 use crate::metrics::Metrics;
 use crate::recorder::{Entry, Outcome, Recorder, Then};
@@ -70,6 +70,8 @@ pub struct Due {
     pub known_at: Instant,
     /// What it holds of its endpoint's rate limit.
     pub held: Option<Held>,
+    /// Its place among those that wait; given back when it is sent, or when this is dropped.
+    pub place: Option<fanout::Place>,
 }
 
 /// Makes attempts and hands their outcomes to the recorder.
@@ -138,6 +140,7 @@ impl Attempts {
         let Ok(permit) = self.permit(share).await else {
             return part.give_up();
         };
+        due.place = None;
         gate.entered = Instant::now();
         // What had to wait for a slot says nothing about our own speed.
         let mut is_first = due.number == 1 && due.kind == DeliveryKind::Event && due.held.is_none();

@@ -7,19 +7,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use plumbline_broker::wire::BUNDLE_EVENTS_MAX;
 use plumbline_broker::{Chunk, EventMessage, Incoming, Publisher, RetryMessage};
 use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus};
 use plumbline_domain::{DeliveryId, EndpointId, Event, Profile, Timestamp};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_store::deliveries::{self, Existing};
 use plumbline_store::{Store, StoreError, outbox};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::attempt::{Attempts, Due, Share};
+use crate::attempt::{self, Attempts, Due};
 use crate::clock::Clock;
 use crate::endpoints::{Endpoints, Target};
 use crate::metrics::Metrics;
 use crate::recorder::{self, Entry};
-use crate::work::Work;
+use crate::work::{Share, Work};
 
 /// Endpoints that one message is fanned out to; an event with more is split, so that several dispatchers share it.
 pub const CHUNK_MAX: usize = 100;
@@ -41,16 +45,43 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// Deal with one message of the events or fan-out queues, down to its acknowledgement.
-    pub async fn take(self: Arc<Self>, incoming: Incoming) {
-        let message = match EventMessage::decode(&incoming.body) {
-            Ok(message) => message,
+    /// Deal with one message of the events or fan-out queues, down to its acknowledgement. Waits until there is `room`
+    /// for its events, and gives it back to the queue when `stop` comes first; the rest runs on `tasks`.
+    pub async fn take(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        room: &Room,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let messages = match EventMessage::decode_all(&incoming.body) {
+            Ok(messages) => messages,
             Err(error) => {
                 self.metrics.undecodable.inc();
                 return crate::bury(&self.publisher, incoming, &error.reason()).await;
             }
         };
-        let repeated = incoming.redelivered || message.republished;
+        let Some(mut places) = stop.run_until_cancelled(room.places(messages.len())).await else {
+            return incoming.ticket.requeue();
+        };
+        let redelivered = incoming.redelivered;
+        let shares = Share::of(incoming.ticket, messages.len());
+        for (message, share) in messages.into_iter().zip(shares) {
+            let (fan_out, room, place) = (self.clone(), room.clone(), places.split());
+            tasks.spawn(async move { fan_out.one(message, redelivered, share, place, &room).await });
+        }
+    }
+
+    /// Deal with one event, down to the settlement of its share of the message.
+    async fn one(
+        self: Arc<Self>,
+        message: EventMessage,
+        redelivered: bool,
+        share: Share,
+        place: Place,
+        room: &Room,
+    ) {
+        let repeated = redelivered || message.republished;
         let key = (
             message.event.id,
             message.chunk.as_ref().map_or(0, |chunk| chunk.number),
@@ -58,7 +89,7 @@ impl FanOut {
         let known_at = Instant::now();
         let targets = self.targets(&message).await;
         if message.chunk.is_none() && targets.len() > CHUNK_MAX {
-            return self.split(message, &targets, incoming).await;
+            return self.split(message, &targets, repeated, share).await;
         }
         if message.chunk.is_none() {
             self.metrics.fanned_out.inc();
@@ -82,7 +113,7 @@ impl FanOut {
         // With nothing left to attempt, one more part stands for the outbox row that may go.
         let nothing_due = due.is_empty();
         let mut parts = Work::parts(
-            incoming.ticket,
+            share,
             Some(key),
             due.len() + waiting.len() + usize::from(nothing_due),
         );
@@ -103,6 +134,10 @@ impl FanOut {
             }
             return;
         }
+        // The event's own place is given back before it asks for one for each delivery: nobody waits with something in
+        // hand that others wait for.
+        drop(place);
+        let mut places = room.places(due.len()).await;
         let mut bodies = Bodies {
             event: event.clone(),
             rendered: vec![],
@@ -120,6 +155,7 @@ impl FanOut {
                 created_at: Timestamp::now(),
                 known_at,
                 held: None,
+                place: Some(places.split()),
             };
             (due, part)
         });
@@ -127,10 +163,10 @@ impl FanOut {
         let first = dues.next();
         for (due, part) in dues {
             let attempts = self.attempts.clone();
-            tokio::spawn(async move { attempts.make(due, Share::Fresh, part).await });
+            tokio::spawn(async move { attempts.make(due, attempt::Share::Fresh, part).await });
         }
         if let Some((due, part)) = first {
-            self.attempts.make(due, Share::Fresh, part).await;
+            self.attempts.make(due, attempt::Share::Fresh, part).await;
         }
     }
 
@@ -158,7 +194,7 @@ impl FanOut {
 
     /// Replace the event's outbox row by one for each chunk, and publish the chunks. A repetition publishes the
     /// chunks that are still there.
-    async fn split(&self, message: EventMessage, targets: &[Arc<Target>], incoming: Incoming) {
+    async fn split(&self, message: EventMessage, targets: &[Arc<Target>], repeated: bool, share: Share) {
         let mut after = EndpointId(0);
         let chunks: Vec<outbox::Chunk> = targets
             .chunks(CHUNK_MAX)
@@ -186,7 +222,7 @@ impl FanOut {
                     after: chunk.after.0,
                     upto: chunk.upto.0,
                 }),
-                republished: message.republished || incoming.redelivered,
+                republished: repeated,
             })
             .collect();
         // Rows that were not published stay for the relay; the message goes back so that it need not wait for it.
@@ -197,10 +233,41 @@ impl FanOut {
             .iter()
             .all(Result::is_ok)
         {
-            incoming.ticket.ack();
+            share.settle();
         } else {
-            incoming.ticket.requeue();
+            share.give_up();
         }
+    }
+}
+
+/// Bounds the deliveries of one queue that wait for their turn to be sent. Whoever finds no room leaves its message in
+/// the broker: what would wait too long in this process could be another dispatcher's. Cloning is cheap.
+#[derive(Clone)]
+pub struct Room(Arc<Semaphore>);
+
+/// Places in a [`Room`], given back when dropped.
+pub struct Place(Option<OwnedSemaphorePermit>);
+
+impl Room {
+    /// Room for this many deliveries, and at least for those of one message.
+    pub fn new(deliveries_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(
+            deliveries_max.max(CHUNK_MAX).max(BUNDLE_EVENTS_MAX),
+        )))
+    }
+
+    /// Wait for this many places, in turn.
+    async fn places(&self, count: usize) -> Place {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // It is never closed.
+        Place(self.0.clone().acquire_many_owned(count).await.ok())
+    }
+}
+
+impl Place {
+    /// One of them by itself.
+    fn split(&mut self) -> Self {
+        Self(self.0.as_mut().and_then(|places| places.split(1)))
     }
 }
 

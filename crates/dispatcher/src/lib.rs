@@ -42,7 +42,7 @@ use crate::attempt::Attempts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
-use crate::fanout::FanOut;
+use crate::fanout::{FanOut, Room};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -52,6 +52,8 @@ use crate::transport::{NameError, ResolveName, Transport, TransportConfig};
 
 /// Messages taken from a queue at once at most.
 const TAKE_MAX: usize = 256;
+/// Of what may be in flight, how much of each queue may wait for its turn beside it: as little as keeps us busy.
+const WAITING_SHARE: usize = 4;
 /// How often the database is pinged for readiness, and the gauges are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// How often the depths of the queues are sampled.
@@ -260,11 +262,14 @@ fn consume(
     });
     let tasks = TaskTracker::new();
     let mut group = None;
-    for inbox in ConsumerGroup::spawn(broker, specs, stop) {
+    for inbox in ConsumerGroup::spawn(broker, specs, stop.clone()) {
         group = Some(inbox.handle());
         match inbox.queue() {
             WorkQueue::Retries => tasks.spawn(take_retries(inbox, retries.clone())),
-            WorkQueue::Events { .. } | WorkQueue::Fanout => tasks.spawn(take_events(inbox, fan_out.clone())),
+            WorkQueue::Events { .. } | WorkQueue::Fanout => {
+                let room = Room::new(config.max_in_flight.get() / WAITING_SHARE);
+                tasks.spawn(take_events(inbox, fan_out.clone(), room, stop.clone()))
+            }
         };
     }
     drop((fan_out, retries));
@@ -277,11 +282,12 @@ fn consume(
     }
 }
 
-async fn take_events(mut inbox: Inbox, fan_out: Arc<FanOut>) {
+/// Fan out what a queue brings.
+async fn take_events(mut inbox: Inbox, fan_out: Arc<FanOut>, room: Room, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     while let Some(batch) = inbox.recv_batch().await {
         for incoming in batch {
-            tasks.spawn(fan_out.clone().take(incoming));
+            fan_out.take(incoming, &room, &tasks, &stop).await;
         }
     }
     tasks.close();

@@ -178,7 +178,7 @@ impl Scribe {
         let mut unrecorded: HashMap<usize, usize> = HashMap::new();
         for entry in entries {
             if entry.part().is_unrecorded() {
-                *unrecorded.entry(entry.part().message()).or_default() += 1;
+                *unrecorded.entry(entry.part().work()).or_default() += 1;
             }
         }
         let mut batch = RecordBatch {
@@ -188,7 +188,7 @@ impl Scribe {
         let mut health: HashMap<(TenantId, EndpointId), HealthRun> = HashMap::new();
         for entry in entries {
             let part = entry.part();
-            if let Some(count) = unrecorded.remove(&part.message())
+            if let Some(count) = unrecorded.remove(&part.work())
                 && let Some(key) = part.completes(count)
             {
                 batch.completed.push(key);

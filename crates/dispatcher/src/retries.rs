@@ -176,6 +176,7 @@ impl Retries {
             created_at: delivery.created_at,
             known_at,
             held: message.held,
+            place: None,
         };
         tokio::spawn(async move {
             let _busy = Busy {

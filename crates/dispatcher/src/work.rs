@@ -1,4 +1,4 @@
-//! A message in our hands: what it is responsible for, and when it may be acknowledged.
+//! A message in our hands: the events that it carries, what each is responsible for, and when it may be acknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,12 +10,98 @@ use plumbline_domain::EventId;
 /// The outbox row that a message stands for: the event and the chunk (0 is the whole event).
 pub type OutboxKey = (EventId, i32);
 
-/// An AMQP message and what is left to do for it.
-///
-/// It is acknowledged when every part is settled: recorded in PostgreSQL, and its retry, if there is one, confirmed
-/// by the broker. Its outbox row goes with the statement that records the last part.
-pub struct Work {
+/// An AMQP message whose events are dealt with one by one.
+struct Message {
     ticket: Mutex<Option<Ticket>>,
+    unsettled: AtomicUsize,
+    given_up: AtomicBool,
+}
+
+/// One event's share of a message. The message is acknowledged when every share is settled; if one of them cannot be,
+/// it goes back to the queue when the others are done.
+///
+/// Dropped, it counts as given up.
+pub struct Share {
+    /// Absent once it is settled.
+    message: Option<Arc<Message>>,
+}
+
+impl Share {
+    /// A message that is one thing to do.
+    pub fn whole(ticket: Ticket) -> Self {
+        Self {
+            message: Some(Arc::new(Message::new(ticket, 1))),
+        }
+    }
+
+    /// The shares of a message with this many events.
+    pub fn of(ticket: Ticket, count: usize) -> Vec<Self> {
+        let message = Arc::new(Message::new(ticket, count));
+        std::iter::repeat_with(|| Self {
+            message: Some(message.clone()),
+        })
+        .take(count)
+        .collect()
+    }
+
+    /// Nothing is left to do for this event.
+    pub fn settle(mut self) {
+        if let Some(message) = self.message.take() {
+            message.finish(Ending::Settled);
+        }
+    }
+
+    /// This event cannot be dealt with here.
+    pub fn give_up(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            message.finish(Ending::GivenUp);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Settled,
+    GivenUp,
+}
+
+impl Message {
+    fn new(ticket: Ticket, shares: usize) -> Self {
+        Self {
+            ticket: Mutex::new(Some(ticket)),
+            unsettled: AtomicUsize::new(shares),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    fn finish(&self, ending: Ending) {
+        if ending == Ending::GivenUp {
+            self.given_up.store(true, Ordering::Release);
+        }
+        if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
+            && let Some(ticket) = self.ticket.lock().take()
+        {
+            if self.given_up.load(Ordering::Acquire) {
+                ticket.requeue();
+            } else {
+                ticket.ack();
+            }
+        }
+    }
+}
+
+/// One event of a message and what is left to do for it.
+///
+/// Its share is settled when every part is: recorded in PostgreSQL, and its retry, if there is one, confirmed by the
+/// broker. Its outbox row goes with the statement that records the last part.
+pub struct Work {
+    share: Mutex<Option<Share>>,
     outbox: Option<OutboxKey>,
     unsettled: AtomicUsize,
     unrecorded: AtomicUsize,
@@ -23,42 +109,29 @@ pub struct Work {
 }
 
 impl Work {
-    /// A message with this many parts, at least one.
-    pub fn parts(ticket: Ticket, outbox: Option<OutboxKey>, count: usize) -> Vec<Part> {
-        let work = Arc::new(Self {
-            ticket: Mutex::new(Some(ticket)),
-            outbox,
-            unsettled: AtomicUsize::new(count),
-            unrecorded: AtomicUsize::new(count),
-            given_up: AtomicBool::new(false),
-        });
-        (0..count)
-            .map(|_| Part {
-                work: work.clone(),
-                recorded: false,
-                settled: false,
-            })
-            .collect()
+    /// An event with this many parts, at least one.
+    pub fn parts(share: Share, outbox: Option<OutboxKey>, count: usize) -> Vec<Part> {
+        let work = Arc::new(Self::new(share, outbox, count));
+        (0..count).map(|_| Part::of(work.clone())).collect()
     }
 
     /// A message that is one thing to do.
     pub fn single(ticket: Ticket, outbox: Option<OutboxKey>) -> Part {
-        let work = Self {
-            ticket: Mutex::new(Some(ticket)),
+        Part::of(Arc::new(Self::new(Share::whole(ticket), outbox, 1)))
+    }
+
+    fn new(share: Share, outbox: Option<OutboxKey>, parts: usize) -> Self {
+        Self {
+            share: Mutex::new(Some(share)),
             outbox,
-            unsettled: AtomicUsize::new(1),
-            unrecorded: AtomicUsize::new(1),
+            unsettled: AtomicUsize::new(parts),
+            unrecorded: AtomicUsize::new(parts),
             given_up: AtomicBool::new(false),
-        };
-        Part {
-            work: Arc::new(work),
-            recorded: false,
-            settled: false,
         }
     }
 }
 
-/// One part of a message's work: usually one delivery.
+/// One part of an event's work: usually one delivery.
 ///
 /// Dropped unsettled (a panic, a shutdown), the message goes back to the queue.
 pub struct Part {
@@ -68,8 +141,16 @@ pub struct Part {
 }
 
 impl Part {
-    /// Which message this belongs to; equal for all of its parts.
-    pub fn message(&self) -> usize {
+    fn of(work: Arc<Work>) -> Self {
+        Self {
+            work,
+            recorded: false,
+            settled: false,
+        }
+    }
+
+    /// Which event's work this belongs to; equal for all of its parts.
+    pub fn work(&self) -> usize {
         Arc::as_ptr(&self.work) as usize
     }
 
@@ -78,7 +159,7 @@ impl Part {
         !self.recorded
     }
 
-    /// The outbox row that may go when `count` more parts of this message are recorded; `None` while others are
+    /// The outbox row that may go when `count` more parts of this work are recorded; `None` while others are
     /// missing.
     pub fn completes(&self, count: usize) -> Option<OutboxKey> {
         if self.work.unrecorded.load(Ordering::Acquire) == count {
@@ -95,7 +176,7 @@ impl Part {
         }
     }
 
-    /// Nothing is left to do for this part. The last one acknowledges the message.
+    /// Nothing is left to do for this part. The last one settles the event's share of the message.
     pub fn settle(mut self) {
         self.finish(false);
     }
@@ -113,12 +194,12 @@ impl Part {
             self.work.given_up.store(true, Ordering::Release);
         }
         if self.work.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(ticket) = self.work.ticket.lock().take()
+            && let Some(share) = self.work.share.lock().take()
         {
             if self.work.given_up.load(Ordering::Acquire) {
-                ticket.requeue()
+                share.give_up();
             } else {
-                ticket.ack()
+                share.settle();
             }
         }
     }

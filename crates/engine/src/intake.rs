@@ -1,7 +1,9 @@
 //! Group commit: concurrent publications share a transaction, and a lone one waits for nobody.
 //!
 //! While one batch commits, the next gathers; then one statement inserts the events with their outbox rows, and
-//! every waiter gets its answer. Publication to the broker follows the commit, off the request's path: an accepted
+//! every waiter gets its answer. A second commit beside the first starts only where it makes sense: among few events,
+//! where nobody gains by waiting for company, or among so many that the next batch is large anyway. Publication to the
+//! broker follows the commit, off the request's path: an accepted
 //! event never depends on the broker.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -27,6 +29,13 @@ use crate::{Error, StoredResponse};
 const BATCH_EVENTS_MAX: usize = 512;
 /// Payload bytes in one commit at most; a single request may exceed it alone.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// With no more events than this on their way to the disk, the next ones follow at once: there is no crowd to share a
+/// commit with.
+const FEW_EVENTS: usize = 4;
+/// So many events are a batch worth a commit of its own, whatever else is on its way.
+const MANY_EVENTS: usize = 128;
+/// Requests that have been taken from the queue and wait for a commit at most.
+const GATHERED_MAX: usize = 1_024;
 /// Requests that wait for a commit at most; more wait at the door, which slows their clients down.
 const QUEUE_MAX: usize = 4_096;
 /// How often a batch is tried again when the database chose it as a deadlock's victim.
@@ -60,6 +69,8 @@ struct Counters {
     unsent: AtomicU64,
     commit_micros: AtomicU64,
     publishing_bytes: AtomicUsize,
+    /// Requests that were taken from the queue and wait for a commit.
+    gathered: AtomicUsize,
 }
 
 /// The door through which every event comes in. Cloning is cheap.
@@ -186,7 +197,7 @@ impl Intake {
             batches_total: read(&counters.batches),
             unsent_total: read(&counters.unsent),
             commit_seconds_sum: Duration::from_micros(read(&counters.commit_micros)).as_secs_f64(),
-            waiting: QUEUE_MAX - self.requests.capacity(),
+            waiting: QUEUE_MAX - self.requests.capacity() + counters.gathered.load(Ordering::Relaxed),
         }
     }
 
@@ -198,62 +209,97 @@ impl Intake {
     }
 }
 
-/// Gather what has arrived and commit it; while commits are in flight, the next batch gathers by itself.
+/// Gather what arrives and commit it; while commits are in flight, the next batch gathers by itself.
 async fn gather(committer: Arc<Committer>, mut inbox: mpsc::Receiver<Request>, commits_max: usize) {
-    let permits = Arc::new(tokio::sync::Semaphore::new(commits_max));
-    let mut held_back: VecDeque<Request> = VecDeque::new();
-    loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
-        let first = match held_back.pop_front() {
-            Some(request) => request,
-            None => match inbox.recv().await {
-                Some(request) => request,
-                None => return,
+    let mut gathered = Gathered::default();
+    let mut open = true;
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let (mut commits, mut events_in_flight) = (0, 0);
+    while open || !gathered.requests.is_empty() {
+        tokio::select! {
+            Some(events) = ends.recv() => {
+                commits -= 1;
+                events_in_flight -= events;
+            }
+            request = inbox.recv(), if open && gathered.requests.len() < GATHERED_MAX => match request {
+                Some(request) => gathered.add(request),
+                None => open = false,
             },
-        };
-        let batch = fill(first, &mut held_back, &mut inbox);
-        let committer = committer.clone();
-        committer.tasks.clone().spawn(async move {
-            committer.commit(batch).await;
-            drop(permit);
-        });
+        }
+        while gathered.requests.len() < GATHERED_MAX
+            && let Ok(request) = inbox.try_recv()
+        {
+            gathered.add(request);
+        }
+        while is_time(commits, commits_max, events_in_flight, gathered.events) {
+            let batch = gathered.fill();
+            let events = count(&batch);
+            commits += 1;
+            events_in_flight += events;
+            let (committer, ended) = (committer.clone(), ended.clone());
+            committer.tasks.clone().spawn(async move {
+                committer.commit(batch).await;
+                // Refused only when the intake has stopped.
+                let _ = ended.send(events);
+            });
+        }
+        let waiting = gathered.requests.len();
+        committer.counters.gathered.store(waiting, Ordering::Relaxed);
     }
 }
 
-/// Add to `first` what is already waiting, within the bounds. One idempotency key appears once in a batch: a second
-/// request with it is held back, so that it finds the first one's answer.
-fn fill(
-    first: Request,
-    held_back: &mut VecDeque<Request>,
-    inbox: &mut mpsc::Receiver<Request>,
-) -> Vec<Request> {
-    let (mut count, mut bytes) = (first.events.len(), first.bytes());
-    let mut keys: HashSet<(TenantId, String)> = first.idempotency().into_iter().collect();
-    let mut batch = vec![first];
-    let mut later = VecDeque::new();
-    while count < BATCH_EVENTS_MAX && bytes < BATCH_BYTES_MAX {
-        let Some(request) = held_back.pop_front().or_else(|| inbox.try_recv().ok()) else {
-            break;
-        };
-        let repeated = request.idempotency().is_some_and(|key| !keys.insert(key));
-        if repeated || count + request.events.len() > BATCH_EVENTS_MAX {
-            let full = !repeated;
-            later.push_back(request);
-            if full {
+/// Whether what has gathered is committed now.
+fn is_time(commits: usize, commits_max: usize, events_in_flight: usize, waiting: usize) -> bool {
+    waiting > 0
+        && (commits == 0
+            || commits < commits_max && (events_in_flight <= FEW_EVENTS || waiting >= MANY_EVENTS))
+}
+
+fn count(requests: &[Request]) -> usize {
+    requests.iter().map(|request| request.events.len()).sum()
+}
+
+/// What waits for a commit, in the order in which it came.
+#[derive(Default)]
+struct Gathered {
+    requests: VecDeque<Request>,
+    events: usize,
+}
+
+impl Gathered {
+    fn add(&mut self, request: Request) {
+        self.events += request.events.len();
+        self.requests.push_back(request);
+    }
+
+    /// The next batch, within the bounds: at least one request. One idempotency key appears once in a batch: a second
+    /// request with it waits, so that it finds the first one's answer.
+    fn fill(&mut self) -> Vec<Request> {
+        let (mut events, mut bytes) = (0, 0);
+        let mut keys: HashSet<(TenantId, String)> = HashSet::new();
+        let (mut batch, mut later) = (vec![], VecDeque::new());
+        while events < BATCH_EVENTS_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Some(request) = self.requests.pop_front()
+        {
+            if !batch.is_empty() && events + request.events.len() > BATCH_EVENTS_MAX {
+                later.push_back(request);
                 break;
             }
-            continue;
+            if request.idempotency().is_some_and(|key| !keys.insert(key)) {
+                later.push_back(request);
+                continue;
+            }
+            events += request.events.len();
+            bytes += request.bytes();
+            batch.push(request);
         }
-        count += request.events.len();
-        bytes += request.bytes();
-        batch.push(request);
+        // What was passed over came before what was not looked at.
+        later.append(&mut self.requests);
+        self.requests = later;
+        self.events -= events;
+        batch
     }
-    // What was skipped came before what is still held back.
-    later.append(held_back);
-    *held_back = later;
-    batch
 }
 
 struct Committer {
@@ -504,16 +550,37 @@ mod tests {
         }
     }
 
-    /// Send the rest, fill a batch from the first; what is in the batch and what is held back, as event counts.
+    /// Fill a batch; what is in it and what is left, as event counts.
     fn filled(requests: Vec<Request>) -> (Vec<usize>, Vec<usize>) {
-        let (sender, mut inbox) = mpsc::channel(100);
-        let mut requests = requests.into_iter();
-        let first = requests.next().unwrap();
-        requests.for_each(|request| assert!(sender.try_send(request).is_ok()));
-        let mut held_back = VecDeque::new();
-        let batch = fill(first, &mut held_back, &mut inbox);
-        let sizes = |requests: &mut dyn Iterator<Item = &Request>| requests.map(|r| r.events.len()).collect();
-        (sizes(&mut batch.iter()), sizes(&mut held_back.iter()))
+        let mut gathered = Gathered::default();
+        requests.into_iter().for_each(|request| gathered.add(request));
+        let batch = gathered.fill();
+        let sizes = |requests: &mut dyn Iterator<Item = &Request>| -> Vec<usize> {
+            requests.map(|request| request.events.len()).collect()
+        };
+        let left = sizes(&mut gathered.requests.iter());
+        assert_eq!(gathered.events, left.iter().sum::<usize>());
+        (sizes(&mut batch.iter()), left)
+    }
+
+    #[test]
+    fn a_commit_starts_where_waiting_gains_nothing() {
+        for (commits, in_flight, waiting, starts) in [
+            (0, 0, 0, false),
+            (0, 0, 1, true),
+            (1, 1, 1, true),
+            (1, FEW_EVENTS, 1, true),
+            (1, FEW_EVENTS + 1, 1, false),
+            (1, 20, MANY_EVENTS - 1, false),
+            (1, 20, MANY_EVENTS, true),
+            (2, 2, MANY_EVENTS, false),
+        ] {
+            assert_eq!(
+                is_time(commits, 2, in_flight, waiting),
+                starts,
+                "{commits} {in_flight} {waiting}"
+            );
+        }
     }
 
     #[test]
@@ -530,11 +597,7 @@ mod tests {
             "never more events than the bound"
         );
         let large = vec![request(1, 1, BATCH_BYTES_MAX, None), request(1, 1, 10, None)];
-        assert_eq!(
-            filled(large),
-            (vec![1], vec![]),
-            "a large one goes alone; the other stays in the queue"
-        );
+        assert_eq!(filled(large), (vec![1], vec![1]), "a large one goes alone");
         assert_eq!(
             filled(vec![request(1, 1_000, 10, None)]),
             (vec![1_000], vec![]),

@@ -210,3 +210,60 @@ proptest! {
         let _ = (EventMessage::decode(&body), RetryMessage::decode(&body));
     }
 }
+
+#[test]
+fn events_that_travel_together_arrive_as_they_are_and_in_their_order() {
+    let numbered = |n: u8, bytes: usize, lane| {
+        let mut message = event(&format!(r#"{{"n":{n},"s":"{}"}}"#, "x".repeat(bytes)), Some("{}"));
+        message.event.id = EventId::new(Timestamp::UNIX_EPOCH, [n; 10]);
+        message.lane = lane;
+        message
+    };
+    let counts = |messages: &[EventMessage]| -> Vec<usize> {
+        Bundle::of(messages).iter().map(|bundle| bundle.count).collect()
+    };
+    let small: Vec<_> = (0..150).map(|n| numbered(n, 10, Lane::Fast)).collect();
+    assert_eq!(counts(&small), [64, 64, 22]);
+    assert_eq!(counts(&[]), [0; 0]);
+    let large: Vec<_> = (0..5).map(|n| numbered(n, 20_000, Lane::Fast)).collect();
+    assert_eq!(counts(&large), [2, 2, 1]);
+    let lanes = [Lane::Fast, Lane::Fast, Lane::Bulk, Lane::Fast].map(|lane| numbered(1, 10, lane));
+    assert_eq!(counts(&lanes), [2, 1, 1]);
+
+    let mut arrived = vec![];
+    for bundle in Bundle::of(&small) {
+        assert_eq!(bundle.first, small[arrived.len()].event.id);
+        arrived.extend(EventMessage::decode_all(&bundle.encode()).expect("a bundle"));
+    }
+    assert_eq!(arrived, small);
+    let [alone] = &Bundle::of(&small[..1])[..] else {
+        panic!("one event is one message")
+    };
+    assert_eq!(alone.message_id(), small[0].message_id());
+    assert_eq!(
+        EventMessage::decode_all(&small[0].encode()).expect("one event"),
+        small[..1],
+        "alone, it travels as it always did"
+    );
+}
+
+#[test]
+fn a_bundle_is_read_as_a_whole_or_not_at_all() {
+    let one = String::from_utf8(event("{}", None).encode()).expect("text");
+    let newer = one.replacen(r#""v":1"#, r#""v":7"#, 1);
+    for (body, readable) in [
+        (format!(r#"{{"v":2,"events":[{one}]}}"#), true),
+        (format!(r#"{{"v":2,"events":[{one},{one}],"later":1}}"#), true),
+        (r#"{"v":2,"events":[]}"#.to_owned(), false),
+        (format!(r#"{{"v":2,"events":[{one},{{}}]}}"#), false),
+        (format!(r#"{{"v":2,"events":[{one},{newer}]}}"#), false),
+        (format!(r#"{{"v":2,"events":[{one}"#), false),
+        (format!(r#"{{"v":3,"events":[{one}]}}"#), false),
+    ] {
+        assert_eq!(
+            EventMessage::decode_all(body.as_bytes()).is_ok(),
+            readable,
+            "{body}"
+        );
+    }
+}

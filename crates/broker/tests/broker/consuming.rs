@@ -6,7 +6,7 @@ use plumbline_broker::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{EVENTS, Vhost, event, soon};
+use crate::rig::{EVENTS, Vhost, event, publish_each, soon};
 
 const SPEC: ConsumerSpec = ConsumerSpec {
     queue: EVENTS,
@@ -17,7 +17,7 @@ const SPEC: ConsumerSpec = ConsumerSpec {
 async fn publish(vhost: &Vhost, count: u64) {
     let publisher = Publisher::spawn(vhost.config(), CancellationToken::new());
     assert!(soon(publisher.ready()).await);
-    let results = soon(publisher.publish_events((0..count).map(event).collect())).await;
+    let results = soon(publish_each(&publisher, (0..count).map(event))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use plumbline_broker::{Depths, Publisher, QuietWatch, Scope, WorkQueue};
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{EVENTS, Vhost, event, soon};
+use crate::rig::{EVENTS, Vhost, event, publish_each, soon};
 
 #[tokio::test]
 async fn a_depth_is_the_number_of_waiting_messages() {
@@ -13,7 +13,7 @@ async fn a_depth_is_the_number_of_waiting_messages() {
     let publisher = Publisher::spawn(vhost.config(), CancellationToken::new());
     let depths = Depths::spawn(vhost.config(), CancellationToken::new());
     assert!(soon(publisher.ready()).await && soon(depths.connected()).await);
-    let results = soon(publisher.publish_events((0..5).map(event).collect())).await;
+    let results = soon(publish_each(&publisher, (0..5).map(event))).await;
     assert!(results.iter().all(Result::is_ok));
     let mut watch = QuietWatch::new(depths.clone(), Scope::Events, 10);
     // The broker updates what it reports a moment after the confirm.

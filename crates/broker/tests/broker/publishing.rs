@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use plumbline_broker::wire::BUNDLE_EVENTS_MAX;
 use plumbline_broker::{
     BrokerState, Chunk, Consumer, ConsumerSpec, Disconnection, EventMessage, LinkError, PublishError,
     Publisher, RetryMessage, WorkQueue,
@@ -10,7 +11,7 @@ use plumbline_broker::{
 use plumbline_domain::{DeliveryId, TenantId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{EVENTS, HANGING, Vhost, event, soon};
+use crate::rig::{EVENTS, HANGING, Vhost, event, publish_each, soon};
 
 fn retry(not_before: Timestamp) -> RetryMessage {
     RetryMessage {
@@ -78,14 +79,21 @@ async fn a_batch_has_a_result_for_each_and_arrives_whole() {
     assert_eq!(results, vec![Ok(()); 3_000]);
 
     let mut consumer = consumer(&vhost, EVENTS);
-    let mut bodies = BTreeSet::new();
-    while bodies.len() < 3_000 {
+    let (mut arrived, mut messages) = (BTreeSet::new(), 0);
+    while arrived.len() < 3_000 {
         for incoming in soon(consumer.recv_batch()).await.expect("a batch") {
-            bodies.insert(incoming.body.to_vec());
+            let events = EventMessage::decode_all(&incoming.body).expect("events");
+            arrived.extend(events.iter().map(EventMessage::encode));
             incoming.ticket.ack();
+            messages += 1;
         }
     }
-    assert_eq!(bodies, (0..3_000).map(|n| event(n).encode()).collect());
+    assert_eq!(arrived, (0..3_000).map(|n| event(n).encode()).collect());
+    assert_eq!(
+        messages,
+        3_000_usize.div_ceil(BUNDLE_EVENTS_MAX),
+        "as few as may be"
+    );
     assert_eq!(soon(publisher.publish_events(vec![])).await, vec![]);
 }
 
@@ -140,7 +148,7 @@ async fn only_the_unroutable_message_of_a_batch_is_called_unroutable() {
     let vhost = Vhost::new();
     let publisher = publisher(&vhost).await;
     vhost.delete("queues", &WorkQueue::Retries.name());
-    let events = publisher.publish_events((0..500).map(event).collect());
+    let events = publish_each(&publisher, (0..500).map(event));
     let (events, retry) =
         soon(async { tokio::join!(events, publisher.publish_retry(retry(Timestamp::UNIX_EPOCH))) }).await;
     assert_eq!(retry, Err(PublishError::Unroutable));
@@ -158,7 +166,7 @@ async fn a_missing_exchange_is_an_error_and_the_publisher_recovers() {
     let mut states = publisher.on_state_change();
     states.mark_unchanged();
     vhost.delete("exchanges", "plumbline.work");
-    let results = soon(publisher.publish_events((0..200).map(event).collect())).await;
+    let results = soon(publish_each(&publisher, (0..200).map(event))).await;
     assert!(
         results
             .iter()
@@ -200,7 +208,7 @@ async fn a_shutdown_confirms_what_was_taken_and_takes_nothing_more() {
     assert!(soon(publisher.ready()).await);
     let batch = {
         let publisher = publisher.clone();
-        tokio::spawn(async move { publisher.publish_events((0..2_000).map(event).collect()).await })
+        tokio::spawn(async move { publish_each(&publisher, (0..2_000).map(event)).await })
     };
     // One that was taken after the batch began; then the end.
     tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
-use plumbline_broker::{BrokerConfig, Topology, WorkQueue};
+use plumbline_broker::{BrokerConfig, PublishError, Publisher, Topology, WorkQueue};
 use plumbline_domain::lane::Lane;
 use plumbline_domain::{Event, EventId, JsonText, TenantId, Timestamp};
 
@@ -29,6 +29,15 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(HANGING, what)
         .await
         .expect("it never happened")
+}
+
+/// Publish these events at once, each as a message of its own.
+pub(crate) async fn publish_each(
+    publisher: &Publisher,
+    events: impl Iterator<Item = EventMessage>,
+) -> Vec<Result<(), PublishError>> {
+    let events: Vec<_> = events.collect();
+    futures_util::future::join_all(events.iter().map(|event| publisher.publish_event(event))).await
 }
 
 /// A broker's virtual host that is the test's own.
