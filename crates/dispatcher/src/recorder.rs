@@ -1,6 +1,7 @@
 //! The recorder: outcomes of many attempts, one statement.
 //!
-//! While one statement runs, the next batch gathers. After the commit, deliveries that are still pending are parked
+//! While one statement runs, the next batch gathers; a small one gathers a few milliseconds longer, because nobody
+//! waits for the record but the broker, and a statement costs as much as many rows. After the commit, deliveries that are still pending are parked
 //! in a delay queue, and only when that is confirmed is their message settled: record, publish, acknowledge. Each
 //! step may be repeated without harm.
 
@@ -24,6 +25,10 @@ use crate::work::Part;
 
 /// Outcomes in one statement at most.
 const BATCH_MAX: usize = 256;
+/// A batch of so many does not wait for more.
+const BATCH_WORTHWHILE: usize = 64;
+/// How long a smaller one gathers: not longer than a statement takes on a slow disk.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 /// Outcomes that wait for a statement at most.
 const QUEUE_MAX: usize = 4_096;
 /// How often a parking is tried before its message goes back to the queue.
@@ -112,6 +117,16 @@ impl Recorder {
     }
 }
 
+/// What is left to do for an entry when it is written.
+enum Duty {
+    Outcome {
+        tenant: TenantId,
+        held: Option<Held>,
+        then: Then,
+    },
+    Complete(Part),
+}
+
 struct Scribe {
     store: Store,
     publisher: Publisher,
@@ -125,15 +140,24 @@ impl Scribe {
     async fn run(self, mut inbox: mpsc::Receiver<Entry>) {
         let mut entries = vec![];
         while inbox.recv_many(&mut entries, BATCH_MAX).await > 0 {
+            if entries.len() < BATCH_WORTHWHILE {
+                tokio::time::sleep(GATHER_TIME).await;
+                while entries.len() < BATCH_MAX
+                    && let Ok(entry) = inbox.try_recv()
+                {
+                    entries.push(entry);
+                }
+            }
             self.write(std::mem::take(&mut entries)).await;
         }
     }
 
     async fn write(&self, entries: Vec<Entry>) {
-        let batch = self.batch(&entries);
+        let count = entries.len();
+        let (batch, duties) = self.batch(entries);
         let started = std::time::Instant::now();
         let outcome = self.record(&batch).await;
-        self.metrics.recorded(entries.len(), started.elapsed());
+        self.metrics.recorded(count, started.elapsed());
         let RecordedBatch { outcomes, disabled } = outcome;
         for Disabled { endpoint, reason, .. } in disabled {
             self.metrics.endpoints_disabled.inc();
@@ -141,18 +165,18 @@ impl Scribe {
         }
         let mut recorded = outcomes.into_iter();
         let mut to_park = vec![];
-        for entry in entries {
-            match entry {
-                Entry::Complete(mut part) => {
+        for duty in duties {
+            match duty {
+                Duty::Complete(mut part) => {
                     part.recorded();
                     part.settle();
                 }
-                Entry::Outcome(outcome) => {
+                Duty::Outcome { tenant, held, then } => {
                     let row = recorded.next();
-                    match outcome.then {
+                    match then {
                         Then::Settle(mut part) => {
                             part.recorded();
-                            match row.and_then(|row| retry_of(outcome.record.tenant, &row, outcome.held)) {
+                            match row.and_then(|row| retry_of(tenant, &row, held)) {
                                 Some(message) => to_park.push((message, part)),
                                 None => part.settle(),
                             }
@@ -174,17 +198,20 @@ impl Scribe {
         }
     }
 
-    fn batch(&self, entries: &[Entry]) -> RecordBatch {
+    /// What is written, and what is to do afterwards, in the order of the entries.
+    fn batch(&self, entries: Vec<Entry>) -> (RecordBatch, Vec<Duty>) {
         let mut unrecorded: HashMap<usize, usize> = HashMap::new();
-        for entry in entries {
+        for entry in &entries {
             if entry.part().is_unrecorded() {
                 *unrecorded.entry(entry.part().work()).or_default() += 1;
             }
         }
         let mut batch = RecordBatch {
             disable_after: self.disable_after,
+            outcomes: Vec::with_capacity(entries.len()),
             ..RecordBatch::default()
         };
+        let mut duties = Vec::with_capacity(entries.len());
         let mut health: HashMap<(TenantId, EndpointId), HealthRun> = HashMap::new();
         for entry in entries {
             let part = entry.part();
@@ -193,7 +220,13 @@ impl Scribe {
             {
                 batch.completed.push(key);
             }
-            let Entry::Outcome(outcome) = entry else { continue };
+            let outcome = match entry {
+                Entry::Complete(part) => {
+                    duties.push(Duty::Complete(part));
+                    continue;
+                }
+                Entry::Outcome(outcome) => *outcome,
+            };
             let endpoint = (outcome.record.tenant, outcome.record.endpoint);
             if let Some(success) = outcome.health {
                 health.entry(endpoint).or_default().push(success);
@@ -201,13 +234,18 @@ impl Scribe {
             if outcome.gone {
                 batch.gone.push(endpoint);
             }
-            batch.outcomes.push(outcome.record.clone());
+            duties.push(Duty::Outcome {
+                tenant: outcome.record.tenant,
+                held: outcome.held,
+                then: outcome.then,
+            });
+            batch.outcomes.push(outcome.record);
         }
         batch.health = health
             .into_iter()
             .map(|((tenant, endpoint), run)| (tenant, endpoint, run))
             .collect();
-        batch
+        (batch, duties)
     }
 
     /// Write until it is written. Meanwhile the messages stay unacknowledged and their number bounds what waits.
