@@ -50,6 +50,7 @@ pub(crate) struct Journal {
     clock: Clock,
     size: Size,
     due: Vec<AtomicU64>,
+    sent: Vec<AtomicU64>,
     accepted: Vec<AtomicU64>,
     /// Requests by (endpoint, event).
     counts: Vec<AtomicU8>,
@@ -101,6 +102,7 @@ impl Journal {
             clock,
             size,
             due: empty(size.events),
+            sent: empty(size.events),
             accepted: empty(size.events),
             counts: std::iter::repeat_with(AtomicU8::default)
                 .take(deliveries)
@@ -126,6 +128,13 @@ impl Journal {
     pub(crate) fn note_due(&self, number: usize, at: u64) {
         if let Some(cell) = self.due.get(number) {
             cell.store(at, Ordering::Relaxed);
+        }
+    }
+
+    /// An event is being sent now.
+    pub(crate) fn note_sent(&self, number: usize) {
+        if let Some(cell) = self.sent.get(number) {
+            cell.store(self.clock.now(), Ordering::Relaxed);
         }
     }
 
@@ -228,13 +237,12 @@ impl Journal {
             .count()
     }
 
-    /// From the moment that each of these events was due to its first request at each endpoint; of those due within
-    /// the given time only.
-    pub(crate) fn latencies(&self, numbers: Range<usize>, due_within: Range<u64>) -> Vec<u64> {
+    /// From the moment that each of these events was due to its first request at each endpoint.
+    pub(crate) fn latencies(&self, numbers: Range<usize>) -> Vec<u64> {
         let requests = usize::from(self.size.requests);
         let mut found = vec![];
         for number in numbers {
-            let Some(due) = moment(&self.due[number]).filter(|at| due_within.contains(at)) else {
+            let Some(due) = moment(&self.due[number]) else {
                 continue;
             };
             for endpoint in 0..self.size.endpoints {
@@ -247,10 +255,20 @@ impl Journal {
 
     /// From the moment that each of these events was due to its 202.
     pub(crate) fn acceptance_latencies(&self, numbers: Range<usize>) -> Vec<u64> {
+        self.since_due(numbers, &self.accepted)
+    }
+
+    /// From the moment that each of these events was due to when it was sent: the harness's own part, unless all
+    /// connections wait for answers.
+    pub(crate) fn sending_latencies(&self, numbers: Range<usize>) -> Vec<u64> {
+        self.since_due(numbers, &self.sent)
+    }
+
+    fn since_due(&self, numbers: Range<usize>, moments: &[AtomicU64]) -> Vec<u64> {
         numbers
             .filter_map(|number| {
                 let due = moment(&self.due[number])?;
-                Some(moment(&self.accepted[number])?.saturating_sub(due))
+                Some(moment(&moments[number])?.saturating_sub(due))
             })
             .collect()
     }
@@ -386,14 +404,18 @@ mod tests {
     #[test]
     fn latencies_count_from_when_an_event_was_due() {
         let journal = journal(3, 1, 1);
-        for (number, due) in [(0, 1), (1, 2), (2, 1_000_000_000_000)] {
+        for (number, due, arrival) in [(0, 100, 150), (1, 200, 900), (2, 300, NEVER)] {
             journal.note_due(number, due);
-            journal.note_arrival(0, number);
+            journal.sent[number].store(due + 10, Ordering::Relaxed);
+            journal.accepted[number].store(due + 20, Ordering::Relaxed);
+            journal.arrivals[number].store(arrival, Ordering::Relaxed);
         }
-        assert_eq!(journal.latencies(0..3, 0..1_000).len(), 2);
-        assert_eq!(journal.latencies(1..3, 0..1_000).len(), 1);
+        assert_eq!(journal.latencies(0..3), [50, 700]);
+        assert_eq!(journal.sending_latencies(0..3), [10; 3]);
+        assert_eq!(journal.acceptance_latencies(1..3), [20; 2]);
         // Due in the future, and yet it came: not an hour early, but at once.
-        assert_eq!(journal.latencies(2..3, 0..u64::MAX), [0]);
+        journal.note_due(0, 1_000_000);
+        assert_eq!(journal.latencies(0..1), [0]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ const SPINS: usize = 40;
 const STEPS: u64 = 1_000_000;
 /// A processor that is ours alone is hardly ever so much slower than at its best.
 const SPREAD_MAX: f64 = 1.25;
-/// Of one core.
-const STRANGERS_MAX: f64 = 0.10;
+/// Of one core. The kernel's own threads, which write for everybody, use half of it under load.
+const STRANGERS_MAX: f64 = 0.25;
 /// Of one core.
 const STOLEN_MAX: f64 = 0.02;
 
@@ -110,7 +110,7 @@ mod tests {
     fn each_disturbance_is_named() {
         let quiet = Noise {
             spin_spread: 1.05,
-            strangers: 0.03,
+            strangers: 0.13,
             stolen: 0.0,
         };
         assert!(quiet.complaints().is_empty());

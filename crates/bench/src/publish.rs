@@ -176,6 +176,7 @@ impl Publisher {
     async fn publish(&self, connection: &mut Messages<TcpStream>, number: usize) -> Result<(), Failure> {
         let mut body = Vec::with_capacity(self.bytes + 64);
         self.event(number, &mut body);
+        self.journal.note_sent(number);
         self.send(connection, &body).await?;
         self.journal.note_accepted(number);
         Ok(())

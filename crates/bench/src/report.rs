@@ -122,6 +122,19 @@ impl Report {
                 .iter()
                 .filter_map(|figure| Some((workload.name, figure, figure.is_met()?)))
         });
+        let floor = self
+            .workloads
+            .iter()
+            .find(|workload| workload.name == "floor")
+            .and_then(cost);
+        if let Some(floor) = floor.filter(|floor| *floor > 0.0) {
+            for workload in &self.workloads {
+                if let Some(cost) = cost(workload).filter(|_| workload.name.starts_with("fan-out")) {
+                    let ratio = cost / floor;
+                    let _ = writeln!(text, "{} costs {ratio:.1} times the floor's CPU", workload.name);
+                }
+            }
+        }
         let (met, missed): (Vec<_>, Vec<_>) = judged.partition(|(_, _, is_met)| *is_met);
         let _ = writeln!(text, "{} goals met, {} missed", met.len(), missed.len());
         for (workload, figure, _) in missed {
@@ -136,6 +149,11 @@ impl Report {
         let _ = writeln!(text, "measured in {:.0} s on {} cores", self.seconds, self.cores);
         text
     }
+}
+
+/// What a delivery of a workload costs.
+fn cost(workload: &WorkloadReport) -> Option<f64> {
+    Some(find(&workload.sides.first()?.figures, CPU_PER_DELIVERY)?.median)
 }
 
 fn find<'a>(figures: &'a [Measured], name: &str) -> Option<&'a Measured> {

@@ -79,6 +79,7 @@ async fn measure(
     connections: usize,
 ) -> Result<(System, Volleyed), Failure> {
     let volley = Volley {
+        first: 0,
         warm_up: (500 / endpoints).max(1),
         events: bed.scaled(events, 3),
         connections,
@@ -88,7 +89,7 @@ async fn measure(
         ..Wish::default()
     };
     let system = bed.system(wish).await?;
-    let journal = system.journal(volley.all(), endpoints, 1);
+    let journal = system.journal(volley.end(), endpoints, 1);
     let receiver = Receiver::start(journal.clone(), Behaviour::Accept).await?;
     register(system.stack.api(), &receiver, 0..endpoints, "bid.accepted").await?;
     let volleyed = volley

@@ -11,7 +11,7 @@ use super::{CPU_PER_DELIVERY, Outcome};
 use crate::accounting::Spent;
 use crate::bed::{Bed, System, Wish};
 use crate::failure::Failure;
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, Unit, together};
 use crate::journal::{Audit, nanoseconds};
 use crate::receiver::{Behaviour, Receiver};
 use crate::seed;
@@ -19,6 +19,8 @@ use crate::statistics::{Latencies, spread};
 
 const EVENTS: usize = 5_000;
 const WARM_UP: usize = 500;
+/// Volleys at each size, of which the median counts: the sizes are compared with each other.
+const VOLLEYS: usize = 3;
 /// All sizes within a fifth of each other.
 const SPREAD_MAX: f64 = 1.2;
 /// Of the publishing tenant's own: as many as it may have by default.
@@ -37,20 +39,30 @@ struct Series {
 }
 
 impl Series {
-    fn add(&mut self, size: &str, volleyed: &Volleyed) {
-        let cpu = volleyed.cpu();
-        for mut figure in cpu {
-            if figure.name == CPU_PER_DELIVERY {
-                self.costs.push(figure.value);
+    fn add(&mut self, size: &str, volleys: &[Volleyed]) {
+        let runs: Vec<Vec<Figure>> = volleys.iter().map(Volleyed::cpu).collect();
+        for measured in together(&runs) {
+            if measured.name == CPU_PER_DELIVERY {
+                self.costs.push(measured.median);
             }
-            figure.name = format!("{}, {size}", figure.name);
+            let mut figure = Figure::new(
+                format!("{}, {size}", measured.name),
+                measured.median,
+                measured.unit,
+            );
+            figure.is_part = measured.is_part;
             self.figures.push(figure);
         }
-        self.audit = self.audit.and(volleyed.audit);
-        self.spent = Some(match self.spent {
-            Some(before) => before.and(&volleyed.spent),
-            None => volleyed.spent,
-        });
+        // Each volley's audit is of all before it, too.
+        if let Some(last) = volleys.last() {
+            self.audit = self.audit.and(last.audit);
+        }
+        for volleyed in volleys {
+            self.spent = Some(match self.spent {
+                Some(before) => before.and(&volleyed.spent),
+                None => volleyed.spent,
+            });
+        }
     }
 
     fn outcome(mut self, more: Vec<Figure>) -> Result<Outcome, Failure> {
@@ -71,7 +83,7 @@ pub(super) async fn endpoints(bed: Bed<'_>) -> Result<Outcome, Failure> {
     for count in [10, 1_000, 100_000] {
         let system = bed.system(Wish::default()).await?;
         let own = (count / 10).min(OWN_ENDPOINTS_MAX);
-        let volleyed = volley(bed, &system, own, async |system| {
+        let volleyed = volleys(bed, &system, own, async |system| {
             seed::other_endpoints(&system.database, count - own).await
         })
         .await?;
@@ -84,14 +96,14 @@ pub(super) async fn endpoints(bed: Bed<'_>) -> Result<Outcome, Failure> {
 pub(super) async fn log(bed: Bed<'_>) -> Result<Outcome, Failure> {
     let mut series = Series::default();
     let system = bed.system(Wish::default()).await?;
-    let volleyed = volley(bed, &system, 1, async |_| Ok(())).await?;
+    let volleyed = volleys(bed, &system, 1, async |_| Ok(())).await?;
     series.add("empty log", &volleyed);
     drop(system);
 
     let rows = bed.scaled(LOG_ROWS, 100_000);
     let system = bed.system(Wish::default()).await?;
     let mut seeding = Duration::ZERO;
-    let volleyed = volley(bed, &system, 1, async |system| {
+    let volleyed = volleys(bed, &system, 1, async |system| {
         seeding = seed::delivery_log(system, rows).await?;
         Ok(())
     })
@@ -133,7 +145,7 @@ pub(super) async fn dispatchers(bed: Bed<'_>) -> Result<Outcome, Failure> {
             ..Wish::default()
         };
         let system = bed.system(wish).await?;
-        let volleyed = volley(bed, &system, 1, async |_| Ok(())).await?;
+        let volleyed = volleys(bed, &system, 1, async |_| Ok(())).await?;
         series.add(&format!("{count} dispatchers"), &volleyed);
         // All of them have worked, or nothing was measured.
         for process in system.stack.processes() {
@@ -143,28 +155,36 @@ pub(super) async fn dispatchers(bed: Bed<'_>) -> Result<Outcome, Failure> {
     series.outcome(vec![])
 }
 
-/// The same volley at every size: to one endpoint, with `own` endpoints of the tenant altogether.
-async fn volley(
+/// The same volleys at every size: to one endpoint, with `own` endpoints of the tenant altogether.
+async fn volleys(
     bed: Bed<'_>,
     system: &System,
     own: usize,
     prepare: impl AsyncFnOnce(&System) -> Result<(), Failure>,
-) -> Result<Volleyed, Failure> {
-    let volley = Volley {
+) -> Result<Vec<Volleyed>, Failure> {
+    let mut volley = Volley {
+        first: 0,
         warm_up: WARM_UP,
         events: bed.scaled(EVENTS, 500),
         connections: CONNECTIONS,
     };
-    let journal = system.journal(volley.all(), own.max(1), 1);
+    let events = VOLLEYS * volley.end();
+    let journal = system.journal(events, own.max(1), 1);
     let receiver = Receiver::start(journal.clone(), Behaviour::Accept).await?;
     register(system.stack.api(), &receiver, 1..own.max(1), "project.created").await?;
     register(system.stack.api(), &receiver, 0..1, "bid.accepted").await?;
     prepare(system).await?;
-    volley
-        .fire(system, &publisher(system, &journal), &journal, |endpoint, _| {
-            endpoint == 0
-        })
-        .await
+    let publisher = publisher(system, &journal);
+    let mut volleys = vec![];
+    while volley.end() <= events {
+        volleys.push(
+            volley
+                .fire(system, &publisher, &journal, |endpoint, _| endpoint == 0)
+                .await?,
+        );
+        volley.first = volley.end();
+    }
+    Ok(volleys)
 }
 
 /// How long the first page of the endpoint's deliveries takes, over a kept connection.

@@ -39,7 +39,7 @@ pub(super) async fn retry_storm(bed: Bed<'_>) -> Result<Outcome, Failure> {
     };
     let system = bed.system(wish).await?;
     let volley = volley(bed, 2_000);
-    let journal = system.journal(volley.all(), 1, 3);
+    let journal = system.journal(volley.end(), 1, 3);
     let receiver = Receiver::start(journal.clone(), Behaviour::FailFirst(2)).await?;
     register(system.stack.api(), &receiver, 0..1, "bid.accepted").await?;
     let volleyed = volley
@@ -64,7 +64,7 @@ pub(super) async fn mixed_fan_out(bed: Bed<'_>) -> Result<Outcome, Failure> {
     let endpoints: usize = MIX.iter().map(|(_, count)| count).sum();
     let system = bed.system(Wish::default()).await?;
     let volley = volley(bed, 4_000);
-    let journal = system.journal(volley.all(), endpoints, 1);
+    let journal = system.journal(volley.end(), endpoints, 1);
     let receiver = Receiver::start(journal.clone(), Behaviour::Accept).await?;
     let mut first = 0;
     for (event_type, count) in MIX {
@@ -105,7 +105,7 @@ pub(super) async fn tls(bed: Bed<'_>) -> Result<Outcome, Failure> {
     };
     let system = bed.system(wish).await?;
     let volley = volley(bed, 10_000);
-    let journal = system.journal(volley.all(), 1, 1);
+    let journal = system.journal(volley.end(), 1, 1);
     let receiver = Receiver::start_tls(journal.clone(), acceptor).await?;
     let url = format!("https://{NAME}:{}/0", receiver.address().port());
     system.stack.api().create_endpoint(&url, &["bid.accepted"]).await;
@@ -123,7 +123,7 @@ async fn simple(
 ) -> Result<Outcome, Failure> {
     let system = bed.system(Wish::default()).await?;
     let volley = volley(bed, events);
-    let journal = system.journal(volley.all(), 1, 1);
+    let journal = system.journal(volley.end(), 1, 1);
     let receiver = Receiver::start(journal.clone(), behaviour).await?;
     register(system.stack.api(), &receiver, 0..1, "bid.accepted").await?;
     let publisher = change(publisher(&system, &journal));
@@ -133,6 +133,7 @@ async fn simple(
 
 fn volley(bed: Bed<'_>, events: usize) -> Volley {
     Volley {
+        first: 0,
         warm_up: WARM_UP,
         events: bed.scaled(events, 200),
         connections: CONNECTIONS,

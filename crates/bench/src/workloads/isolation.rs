@@ -168,7 +168,9 @@ impl Healthy {
     }
 
     fn figures(&self, beside: Range<usize>) -> Result<Vec<Figure>, Failure> {
-        let latencies = |numbers| Latencies::of(self.journal.latencies(numbers, 0..u64::MAX));
+        let accepted = Latencies::of(self.journal.acceptance_latencies(beside.clone()));
+        let sent = Latencies::of(self.journal.sending_latencies(beside.clone()));
+        let latencies = |numbers| Latencies::of(self.journal.latencies(numbers));
         let (alone, beside) = (latencies(self.alone.clone()), latencies(beside));
         let (alone_p99, beside_p99) = (alone.at(0.99), beside.at(0.99));
         Ok(vec![
@@ -178,6 +180,8 @@ impl Healthy {
             Figure::new("p50 beside", beside.at(0.5), Unit::Milliseconds),
             Figure::new("p99 beside", beside_p99, Unit::Milliseconds),
             Figure::new("longest beside", beside.max(), Unit::Milliseconds),
+            Figure::new("p99 beside, until the 202", accepted.at(0.99), Unit::Milliseconds),
+            Figure::new("p99 beside, until it was sent", sent.at(0.99), Unit::Milliseconds),
             Figure::count("events beside", usize::try_from(beside.count())?),
         ])
     }

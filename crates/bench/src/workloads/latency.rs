@@ -59,7 +59,7 @@ pub(super) async fn lone(bed: Bed<'_>) -> Result<Outcome, Failure> {
     journal.wait_complete(measured.end, ARRIVAL_PATIENCE).await;
     system.settle().await?;
     let spent = system.meter.read()?.since(&before);
-    let latencies = Latencies::of(journal.latencies(measured.clone(), 0..u64::MAX));
+    let latencies = Latencies::of(journal.latencies(measured.clone()));
     let accepted = Latencies::of(journal.acceptance_latencies(measured));
     let figures = vec![
         Figure::new("median", latencies.at(0.5), Unit::Milliseconds).at_most(3.0),
@@ -87,13 +87,15 @@ async fn steady(bed: Bed<'_>, rate: u32, time: Duration) -> Result<(Latencies, O
     journal.wait_complete(measured.end, ARRIVAL_PATIENCE).await;
     system.settle().await?;
     let spent = system.meter.read()?.since(&before);
-    let latencies = Latencies::of(journal.latencies(measured.clone(), 0..u64::MAX));
+    let latencies = Latencies::of(journal.latencies(measured.clone()));
     let accepted = Latencies::of(journal.acceptance_latencies(measured.clone()));
+    let sent = Latencies::of(journal.sending_latencies(measured.clone()));
     let mut figures = vec![
         Figure::new("p99.9", latencies.at(0.999), Unit::Milliseconds),
         Figure::new("longest", latencies.max(), Unit::Milliseconds),
         Figure::new("p50 until the 202", accepted.at(0.5), Unit::Milliseconds),
         Figure::new("p99 until the 202", accepted.at(0.99), Unit::Milliseconds),
+        Figure::new("p99 until it was sent", sent.at(0.99), Unit::Milliseconds),
         Figure::count("events", usize::try_from(latencies.count())?),
     ];
     figures.extend(cpu_figures(&spent, measured.len()));

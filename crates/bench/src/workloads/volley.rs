@@ -23,9 +23,12 @@ pub(crate) const CONNECTIONS: usize = 32;
 /// Endpoints are registered over so many connections.
 const REGISTERING: usize = 16;
 
-/// Events before the measured ones, so that connections, caches and plans are there.
+/// How many events, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Volley {
+    /// The number of the first event: above 0 when others came before on the same journal.
+    pub(crate) first: usize,
+    /// Events before the measured ones, so that connections, caches and plans are there.
     pub(crate) warm_up: usize,
     pub(crate) events: usize,
     pub(crate) connections: usize,
@@ -45,9 +48,9 @@ pub(crate) struct Volleyed {
 }
 
 impl Volley {
-    /// All events, warm-up included.
-    pub(crate) fn all(&self) -> usize {
-        self.warm_up + self.events
+    /// The number after the last event's: as many as a journal must hold.
+    pub(crate) fn end(&self) -> usize {
+        self.first + self.warm_up + self.events
     }
 
     /// Fire it: every event is for every endpoint that `wants` it.
@@ -64,17 +67,19 @@ impl Volley {
                 .map(|number| (0..endpoints).filter(|&endpoint| wants(endpoint, number)).count())
                 .sum::<usize>()
         };
-        publisher.closed(0..self.warm_up, self.connections).await?;
+        let measured = self.first + self.warm_up..self.end();
+        publisher
+            .closed(self.first..measured.start, self.connections)
+            .await?;
         journal
-            .wait_complete(owed(0..self.warm_up), ARRIVAL_PATIENCE)
+            .wait_complete(owed(0..measured.start), ARRIVAL_PATIENCE)
             .await;
         system.settle().await?;
 
-        let measured = self.warm_up..self.all();
         let before = system.meter.read()?;
         publisher.closed(measured.clone(), self.connections).await?;
         let accepted_at = journal.clock().now();
-        journal.wait_complete(owed(0..self.all()), ARRIVAL_PATIENCE).await;
+        journal.wait_complete(owed(0..self.end()), ARRIVAL_PATIENCE).await;
         system.settle().await?;
         let spent = system.meter.read()?.since(&before);
 
