@@ -177,6 +177,8 @@ impl<'a> Bed<'a> {
             rabbitmq: self.servers.rabbitmq,
         };
         let database = stack.database().connect().await;
+        // What earlier runs wrote is not to be written out during this one.
+        database.batch_execute("CHECKPOINT").await?;
         Ok(System {
             database,
             meter,

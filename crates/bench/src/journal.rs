@@ -217,16 +217,18 @@ impl Journal {
         self.due[numbers].iter().filter_map(moment).min()
     }
 
-    /// When the last request of these events came.
-    pub(crate) fn last_arrival(&self, numbers: Range<usize>) -> Option<u64> {
+    /// When the requests of these events came, in order.
+    pub(crate) fn arrivals(&self, numbers: Range<usize>) -> Vec<u64> {
         let requests = usize::from(self.size.requests);
-        (0..self.size.endpoints)
+        let mut moments: Vec<u64> = (0..self.size.endpoints)
             .flat_map(|endpoint| {
                 let first = endpoint * self.size.events;
                 &self.arrivals[(first + numbers.start) * requests..(first + numbers.end) * requests]
             })
             .filter_map(moment)
-            .max()
+            .collect();
+        moments.sort_unstable();
+        moments
     }
 
     /// How many of these events were accepted.
@@ -411,6 +413,8 @@ mod tests {
             journal.arrivals[number].store(arrival, Ordering::Relaxed);
         }
         assert_eq!(journal.latencies(0..3), [50, 700]);
+        assert_eq!(journal.arrivals(0..3), [150, 900]);
+        assert_eq!(journal.arrivals(1..3), [900]);
         assert_eq!(journal.sending_latencies(0..3), [10; 3]);
         assert_eq!(journal.acceptance_latencies(1..3), [20; 2]);
         // Due in the future, and yet it came: not an hour early, but at once.

@@ -145,8 +145,13 @@ async fn run_all(
         let mut figures = vec![vec![]; binaries.len()];
         let mut sides: Vec<Side> = binaries.iter().map(|_| Side::default()).collect();
         for run in 1..=runs {
-            // A B A B: what the machine does to one, it does to the other.
-            for (index, directory) in binaries.iter().enumerate() {
+            // A B, B A, A B: what the machine does to one it does to the other, also when it slowly changes.
+            let mut order: Vec<usize> = (0..binaries.len()).collect();
+            if run % 2 == 0 {
+                order.reverse();
+            }
+            for index in order {
+                let directory = &binaries[index];
                 let which = ["", " A", " B"][if binaries.len() > 1 { index + 1 } else { 0 }];
                 eprintln!(
                     "[{:>4.0} s] {}{which}, run {run} of {runs}",

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::figure::{Goal, Measured, Unit};
 use crate::noise::Noise;
+use crate::statistics::median;
 use crate::workloads::CPU_PER_DELIVERY;
 
 const NAME_WIDTH: usize = 38;
@@ -174,26 +175,48 @@ fn one_side(text: &mut String, side: &Side) {
 }
 
 fn two_sides(text: &mut String, a: &Side, b: &Side) {
-    let _ = writeln!(text, "  {:<NAME_WIDTH$}{:>14}{:>14}{:>8}", "", "A", "B", "B / A");
+    let _ = writeln!(
+        text,
+        "  {:<NAME_WIDTH$}{:>14}{:>14}{:>8}  {:>16}",
+        "", "A", "B", "B / A", "run by run"
+    );
     for figure in &a.figures {
         let other = find(&b.figures, &figure.name);
         let _ = writeln!(
             text,
-            "  {:<NAME_WIDTH$}{:>14}{:>14}{:>8}",
+            "  {:<NAME_WIDTH$}{:>14}{:>14}{:>8}  {:>16}",
             name(figure),
             value(figure.median, figure.unit),
             other.map_or_else(|| "-".to_owned(), |b| value(b.median, b.unit)),
-            other.map_or_else(|| "-".to_owned(), |b| ratio(figure.median, b.median)),
+            other.map_or_else(|| "-".to_owned(), |b| ratio(figure, b)),
+            other.map_or_else(String::new, |b| ratio_range(figure, b)),
         );
     }
 }
 
-fn ratio(a: f64, b: f64) -> String {
-    if a == 0.0 {
-        if b == 0.0 { "=".to_owned() } else { "-".to_owned() }
-    } else {
-        format!("{:.3}", b / a)
+/// B against A: the median of the runs that were made beside each other.
+fn ratio(a: &Measured, b: &Measured) -> String {
+    match median(&ratios(a, b)) {
+        Some(ratio) => format!("{ratio:.3}"),
+        None if a.runs == b.runs => "=".to_owned(),
+        None => "-".to_owned(),
     }
+}
+
+/// A difference is one when all of these are on the same side of 1.
+fn ratio_range(a: &Measured, b: &Measured) -> String {
+    let ratios = ratios(a, b);
+    let smallest = ratios.iter().copied().min_by(f64::total_cmp);
+    let largest = ratios.iter().copied().max_by(f64::total_cmp);
+    match smallest.zip(largest) {
+        Some((smallest, largest)) if ratios.len() > 1 => format!("{smallest:.3} to {largest:.3}"),
+        _ => String::new(),
+    }
+}
+
+fn ratios(a: &Measured, b: &Measured) -> Vec<f64> {
+    let pairs = a.runs.iter().zip(&b.runs);
+    pairs.filter(|(a, _)| **a != 0.0).map(|(a, b)| b / a).collect()
 }
 
 fn remarks(text: &mut String, side: &Side, index: Option<usize>) {
@@ -377,6 +400,22 @@ mod tests {
         )])
         .table();
         assert!(table.contains("1.250") && table.contains("0.750"), "{table}");
+
+        let runs = |values: [f64; 3]| {
+            let runs = values.map(|value| vec![Figure::new("x", value, Unit::Count)]);
+            together(&runs).pop().expect("one figure")
+        };
+        // Each run against the one beside it: the machine was half as fast in the second ones.
+        let (a, b) = (runs([100.0, 50.0, 100.0]), runs([110.0, 60.0, 100.0]));
+        assert_eq!(
+            (ratio(&a, &b).as_str(), ratio_range(&a, &b).as_str()),
+            ("1.100", "1.000 to 1.200")
+        );
+        let none = runs([0.0; 3]);
+        assert_eq!(
+            (ratio(&none, &none).as_str(), ratio(&none, &a).as_str()),
+            ("=", "-")
+        );
     }
 
     #[test]

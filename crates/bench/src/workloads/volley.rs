@@ -41,7 +41,10 @@ pub(crate) struct Volleyed {
     pub(crate) accepting_seconds: f64,
     /// Until the last arrival.
     pub(crate) delivering_seconds: f64,
+    /// Until all but the last twentieth have arrived: much less than all, when a few come late.
+    pub(crate) nearly_delivering_seconds: f64,
     pub(crate) events: usize,
+    /// What came, not what was owed.
     pub(crate) deliveries: usize,
     pub(crate) spent: Spent,
     pub(crate) audit: Audit,
@@ -85,7 +88,9 @@ impl Volley {
 
         let first = journal.first_due(measured.clone()).unwrap_or_default();
         let since_first = |at: u64| Duration::from_nanos(at.saturating_sub(first)).as_secs_f64();
-        let last = journal.last_arrival(measured.clone()).unwrap_or(accepted_at);
+        let arrivals = journal.arrivals(measured.clone());
+        let last = arrivals.last().copied().unwrap_or(accepted_at);
+        let nearly_last = arrivals.get(arrivals.len() * 95 / 100).copied().unwrap_or(last);
         let mut audit = journal.audit(wants);
         // Delivered and not recorded would be a loss, too: a customer would be told otherwise.
         let recorded = system.recorded("succeeded").await?;
@@ -93,8 +98,9 @@ impl Volley {
         Ok(Volleyed {
             accepting_seconds: since_first(accepted_at),
             delivering_seconds: since_first(last),
+            nearly_delivering_seconds: since_first(nearly_last),
             events: journal.accepted(measured.clone()),
-            deliveries: owed(measured),
+            deliveries: arrivals.len() / usize::from(journal.size().requests),
             spent,
             audit,
         })
@@ -122,6 +128,12 @@ impl Volleyed {
         vec![
             Figure::new("accepted", self.accepted_per_second(), Unit::PerSecond),
             Figure::new("delivered", self.delivered_per_second(), Unit::PerSecond),
+            Figure::new(
+                "without the last 5 %",
+                rate(self.deliveries, self.nearly_delivering_seconds) * 0.95,
+                Unit::PerSecond,
+            )
+            .part(),
         ]
     }
 }
