@@ -40,6 +40,10 @@ test-up: ## Keep the tests' servers running between runs; their variables are in
 test-down: ## Stop the tests' servers and remove their data
 	@deploy/dev/test-stack.sh down
 
+.PHONY: bench
+bench: ## Measure every goal on private servers; WORKLOADS="fan-out-1 open-300" RUNS=1 chooses
+	@deploy/dev/bench.sh
+
 .PHONY: lint
 lint: ## Check formatting, clippy, dependencies and the scripts
 	@deploy/dev/lint.sh

@@ -4,6 +4,7 @@ mod broker;
 mod database;
 mod process;
 mod script;
+mod servers;
 
 use std::env;
 use std::fs;
@@ -20,6 +21,8 @@ use url::Url;
 pub use broker::Broker;
 pub use database::Database;
 pub use process::{Log, Process, binary};
+pub use script::value as script_value;
+pub use servers::Servers;
 
 use crate::api::Api;
 use crate::dns::FakeDns;
@@ -66,6 +69,7 @@ pub struct Stack {
     listen: SocketAddr,
     http: HttpClient,
     directory: PathBuf,
+    binaries: PathBuf,
     /// `None` only until it is made.
     api: Option<Api>,
     secrets: Vec<String>,
@@ -81,9 +85,25 @@ pub struct Builder {
     private_database: bool,
     broker_proxy: bool,
     database_proxy: bool,
+    servers: Option<Servers>,
+    binaries: Option<PathBuf>,
 }
 
 impl Builder {
+    /// The servers that it shares with others; those of `make test` unless said.
+    #[must_use]
+    pub fn servers(mut self, servers: Servers) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// The directory of the binaries to run; the one of the running test's own build unless said.
+    #[must_use]
+    pub fn binaries(mut self, directory: &Path) -> Self {
+        self.binaries = Some(directory.to_owned());
+        self
+    }
+
     /// How many dispatchers; one unless said.
     #[must_use]
     pub fn dispatchers(mut self, count: usize) -> Self {
@@ -150,7 +170,9 @@ impl Builder {
     /// # Panics
     /// When something does not start; the message shows its log.
     pub async fn start(self) -> Stack {
-        let scratch = PathBuf::from(test_variable("PLUMBLINE_TEST_SCRATCH"));
+        let servers = self.servers.unwrap_or_else(Servers::of_the_tests);
+        let scratch = servers.scratch.clone();
+        let binaries = self.binaries.unwrap_or_else(process::built_beside);
         let id = format!("{:016x}", rand::random::<u64>());
         let directory = scratch.join(&id);
         fs::create_dir_all(&directory)
@@ -161,13 +183,13 @@ impl Builder {
             async {
                 match self.private_database {
                     true => Database::private(&scratch.join(format!("{id}-database"))).await,
-                    false => Database::shared(&id).await,
+                    false => Database::shared(&servers.database, &id).await,
                 }
             },
             async {
                 match self.private_broker {
                     true => Broker::private(&scratch.join(format!("{id}-broker")), http.clone()).await,
-                    false => Broker::shared(&id, http.clone()).await,
+                    false => Broker::shared(&servers, &id, http.clone()).await,
                 }
             }
         );
@@ -209,7 +231,7 @@ impl Builder {
             Process::new(
                 Program {
                     name: name.to_owned(),
-                    binary: binary.to_owned(),
+                    binary: binaries.join(binary),
                     environment,
                     log,
                 },
@@ -237,6 +259,7 @@ impl Builder {
             listen,
             http,
             directory,
+            binaries,
             api: None,
             secrets: vec![master_key],
         };
@@ -313,7 +336,7 @@ impl Stack {
     pub async fn cli(&self, arguments: &[&str]) -> Value {
         let program = Program {
             name: "cli".to_owned(),
-            binary: "plumbline".to_owned(),
+            binary: self.binaries.join("plumbline"),
             environment: self.environment.clone(),
             log: Log::new(self.directory.join("cli.log")),
         };

@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{script, test_variable};
+use super::{Servers, script, test_variable};
 use crate::http::{Answer, HttpClient};
 
 /// A virtual host that only one test uses.
@@ -38,15 +38,13 @@ pub struct Message {
 }
 
 impl Broker {
-    pub(super) async fn shared(id: &str, http: HttpClient) -> Self {
-        let mut amqp_url: Url = test_variable("PLUMBLINE_TEST_AMQP_URL").parse().expect("a URL");
+    pub(super) async fn shared(servers: &Servers, id: &str, http: HttpClient) -> Self {
+        let mut amqp_url = servers.amqp.clone();
         let vhost = format!("plumbline-test-{id}");
         amqp_url.set_path(&vhost);
         let broker = Self {
             amqp_url,
-            management_url: test_variable("PLUMBLINE_TEST_AMQP_MANAGEMENT_URL")
-                .parse()
-                .expect("a URL"),
+            management_url: servers.management.clone(),
             vhost,
             home: Home::Shared,
             http,

@@ -21,17 +21,17 @@ enum Home {
 }
 
 impl Database {
-    pub(super) async fn shared(id: &str) -> Self {
-        let server: Url = test_variable("PLUMBLINE_TEST_DATABASE_URL")
-            .parse()
-            .expect("a URL");
+    pub(super) async fn shared(server: &Url, id: &str) -> Self {
         let name = format!("plumbline_test_{id}");
-        execute(&connect(&server).await, &format!(r#"CREATE DATABASE "{name}""#)).await;
+        execute(&connect(server).await, &format!(r#"CREATE DATABASE "{name}""#)).await;
         let mut url = server.clone();
         url.set_path(&name);
         Self {
             url,
-            home: Home::Shared { server, name },
+            home: Home::Shared {
+                server: server.clone(),
+                name,
+            },
         }
     }
 

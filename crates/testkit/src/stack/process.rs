@@ -29,7 +29,7 @@ pub struct Process {
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) name: String,
-    pub(super) binary: String,
+    pub(super) binary: PathBuf,
     pub(super) environment: Vec<(String, String)>,
     pub(super) log: Log,
 }
@@ -226,7 +226,7 @@ fn signal(name: &str, pid: u32) {
 
 impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
-        let binary = binary(&self.binary);
+        let binary = built(&self.binary);
         // Should this test be killed, nobody drops us. Then the kernel ends our children, where `setpriv` is.
         let mut command = match setpriv() {
             Some(setpriv) => {
@@ -255,7 +255,7 @@ impl Program {
 
     fn spawn(&self) -> Child {
         let child = self.command(&[]).stdout(self.log.file()).spawn();
-        child.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary))
+        child.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display()))
     }
 
     /// Run it to its end; returns what it wrote to standard output.
@@ -265,12 +265,12 @@ impl Program {
         let output = tokio::task::spawn_blocking(move || command.stdout(Stdio::piped()).output()).await;
         let output = output
             .expect("it does not panic")
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.binary));
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.binary.display()));
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
             "{} {arguments}: {}: {answer}{}",
-            self.binary,
+            self.binary.display(),
             output.status,
             self.log.text()
         );
@@ -283,12 +283,17 @@ impl Program {
 /// # Panics
 /// When it has not been built.
 pub fn binary(name: &str) -> PathBuf {
+    built(&built_beside().join(name)).to_owned()
+}
+
+/// Where the binaries of a test's own build lie.
+pub(super) fn built_beside() -> PathBuf {
     let test = env::current_exe().expect("a process knows its program");
-    let target = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in target/<profile>/deps");
-    let binary = target.join(name);
+    let target = test.ancestors().nth(2);
+    target.expect("a test lies in target/<profile>/deps").to_owned()
+}
+
+fn built(binary: &Path) -> &Path {
     assert!(
         binary.is_file(),
         "{} is missing: build it with `cargo build --workspace --bins`, as `make test` does",

@@ -32,7 +32,7 @@ pub(super) async fn run(script: &str, arguments: Vec<String>) {
 ///
 /// # Panics
 /// When the file or the name is not there.
-pub(super) fn value(file: &Path, name: &str) -> String {
+pub fn value(file: &Path, name: &str) -> String {
     let text = std::fs::read_to_string(file)
         .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
     let prefix = format!("{name}=");
