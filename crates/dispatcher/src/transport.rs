@@ -42,8 +42,9 @@ use self::route::{Route, Router};
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an unused connection is kept unless configured.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many unused connections are kept to one origin unless configured.
-pub const DEFAULT_IDLE_PER_ORIGIN_MAX: usize = 128;
+/// How many unused connections are kept to one origin unless configured: as many as an endpoint's gate lets through at
+/// once. Fewer, and a busy origin has the excess closed and dialled anew all the time.
+pub const DEFAULT_IDLE_PER_ORIGIN_MAX: usize = plumbline_domain::gate::CAP_MAX as usize;
 /// How many connections are kept for reuse in all unless configured.
 pub const DEFAULT_KEPT_MAX: usize = 2_048;
 /// How long an answer of [`ResolveName`] is believed without asking again unless configured.
@@ -61,7 +62,7 @@ pub struct TransportConfig {
     pub timeout: Duration,
     /// How long an unused connection is kept, less if the receiver says so; default 30 s. Zero keeps none.
     pub idle_timeout: Duration,
-    /// Unused connections kept to one origin; default 128. Zero keeps none.
+    /// Unused connections kept to one origin; default 512. Zero keeps none.
     pub idle_per_origin_max: usize,
     /// Connections kept for reuse in all, in use or not; default 2,048. Zero keeps none.
     pub kept_max: usize,
