@@ -1,11 +1,13 @@
 //! What a workload is measured on: private servers, the binaries under test, and a fresh system for each run.
 
 use std::fs::{self, File, TryLockError};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use plumbline_testkit::Stack;
 use plumbline_testkit::stack::{Servers, script_value};
 use tokio_postgres::Client;
@@ -17,6 +19,8 @@ use crate::journal::{Clock, Journal, Size};
 /// How long a system may take to have recorded everything.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a system is started until it runs.
+const STARTS_MAX: usize = 2;
 
 /// PostgreSQL and RabbitMQ for this bench alone, with the durability of production. Dropped, they are stopped and their
 /// data are gone.
@@ -156,6 +160,17 @@ impl<'a> Bed<'a> {
 
     /// A fresh system: a new database, a new virtual host, new processes.
     pub(crate) async fn system(&self, wish: Wish) -> Result<System, Failure> {
+        // A port that was free may be somebody else's before our process has it; then the testkit panics.
+        for _ in 1..STARTS_MAX {
+            match AssertUnwindSafe(self.start(&wish)).catch_unwind().await {
+                Ok(started) => return started,
+                Err(_) => eprintln!("    the system did not start; trying once more"),
+            }
+        }
+        self.start(&wish).await
+    }
+
+    async fn start(&self, wish: &Wish) -> Result<System, Failure> {
         let dispatchers = wish.dispatchers.max(1);
         let mut builder = Stack::builder()
             .servers(self.servers.servers.clone())
