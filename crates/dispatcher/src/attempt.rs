@@ -70,7 +70,7 @@ pub struct Due {
     pub known_at: Instant,
     /// What it holds of its endpoint's rate limit.
     pub held: Option<Held>,
-    /// Its place among those that wait; given back when it is sent, or when this is dropped.
+    /// Its place among those in hand; given back when it is sent or answered, as its queue says.
     pub place: Option<fanout::Place>,
 }
 
@@ -140,7 +140,9 @@ impl Attempts {
         let Ok(permit) = self.permit(share).await else {
             return part.give_up();
         };
-        due.place = None;
+        if let Some(place) = &mut due.place {
+            place.sent();
+        }
         gate.entered = Instant::now();
         // What had to wait for a slot says nothing about our own speed.
         let mut is_first = due.number == 1 && due.kind == DeliveryKind::Event && due.held.is_none();

@@ -240,34 +240,64 @@ impl FanOut {
     }
 }
 
-/// Bounds the deliveries of one queue that wait for their turn to be sent. Whoever finds no room leaves its message in
-/// the broker: what would wait too long in this process could be another dispatcher's. Cloning is cheap.
+/// Bounds the deliveries of one queue that this process has in hand. Whoever finds no room leaves its message in the
+/// broker: what would wait too long here could be another dispatcher's. Cloning is cheap.
 #[derive(Clone)]
-pub struct Room(Arc<Semaphore>);
+pub struct Room {
+    places: Arc<Semaphore>,
+    until: Until,
+}
+
+/// When a delivery gives its place back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// When it is sent: what is in flight is bounded by the permits.
+    Sent,
+    /// When its attempt is over: a queue that takes only what others leave.
+    Answered,
+}
 
 /// Places in a [`Room`], given back when dropped.
-pub struct Place(Option<OwnedSemaphorePermit>);
+pub struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    until: Until,
+}
 
 impl Room {
     /// Room for this many deliveries, and at least for those of one message.
-    pub fn new(deliveries_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            deliveries_max.max(CHUNK_MAX).max(BUNDLE_EVENTS_MAX),
-        )))
+    pub fn new(deliveries_max: usize, until: Until) -> Self {
+        let places = deliveries_max.max(CHUNK_MAX).max(BUNDLE_EVENTS_MAX);
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            until,
+        }
     }
 
     /// Wait for this many places, in turn.
     async fn places(&self, count: usize) -> Place {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         // It is never closed.
-        Place(self.0.clone().acquire_many_owned(count).await.ok())
+        Place {
+            permit: self.places.clone().acquire_many_owned(count).await.ok(),
+            until: self.until,
+        }
     }
 }
 
 impl Place {
     /// One of them by itself.
     fn split(&mut self) -> Self {
-        Self(self.0.as_mut().and_then(|places| places.split(1)))
+        Self {
+            permit: self.permit.as_mut().and_then(|places| places.split(1)),
+            until: self.until,
+        }
+    }
+
+    /// The request leaves.
+    pub fn sent(&mut self) {
+        if self.until == Until::Sent {
+            self.permit = None;
+        }
     }
 }
 

@@ -42,7 +42,7 @@ use crate::attempt::Attempts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
-use crate::fanout::{FanOut, Room};
+use crate::fanout::{FanOut, Room, Until};
 use crate::limiter::Limiter;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
@@ -52,8 +52,11 @@ use crate::transport::{NameError, ResolveName, Transport, TransportConfig};
 
 /// Messages taken from a queue at once at most.
 const TAKE_MAX: usize = 256;
-/// Of what may be in flight, how much of each queue may wait for its turn beside it: as little as keeps us busy.
+/// Of what may be in flight, how much of a queue may wait for its turn beside it: as little as keeps us busy.
 const WAITING_SHARE: usize = 4;
+/// Of what may be in flight, how much may be a burst's, waiting or in flight: everybody else's requests stand in line
+/// behind it for the processor.
+const BULK_SHARE: usize = 16;
 /// How often the database is pinged for readiness, and the gauges are sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// How often the depths of the queues are sampled.
@@ -267,7 +270,7 @@ fn consume(
         match inbox.queue() {
             WorkQueue::Retries => tasks.spawn(take_retries(inbox, retries.clone())),
             WorkQueue::Events { .. } | WorkQueue::Fanout => {
-                let room = Room::new(config.max_in_flight.get() / WAITING_SHARE);
+                let room = room(inbox.queue(), config.max_in_flight.get());
                 tasks.spawn(take_events(inbox, fan_out.clone(), room, stop.clone()))
             }
         };
@@ -278,6 +281,16 @@ fn consume(
         tasks.wait().await;
         if let Some(group) = group {
             group.closed().await;
+        }
+    }
+}
+
+/// What of a queue may be in hand at once.
+fn room(queue: WorkQueue, in_flight_max: usize) -> Room {
+    match queue {
+        WorkQueue::Events { lane: Lane::Bulk, .. } => Room::new(in_flight_max / BULK_SHARE, Until::Answered),
+        WorkQueue::Events { lane: Lane::Fast, .. } | WorkQueue::Fanout | WorkQueue::Retries => {
+            Room::new(in_flight_max / WAITING_SHARE, Until::Sent)
         }
     }
 }

@@ -34,6 +34,9 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const FEW_EVENTS: usize = 4;
 /// So many events are a batch worth a commit of its own, whatever else is on its way.
 const MANY_EVENTS: usize = 128;
+/// A request with so many events is committed by itself, one at a time, beside the others: who publishes one event does
+/// not wait for somebody's thousand.
+const LARGE_EVENTS: usize = 100;
 /// Requests that have been taken from the queue and wait for a commit at most.
 const GATHERED_MAX: usize = 1_024;
 /// Requests that wait for a commit at most; more wait at the door, which slows their clients down.
@@ -211,41 +214,66 @@ impl Intake {
 
 /// Gather what arrives and commit it; while commits are in flight, the next batch gathers by itself.
 async fn gather(committer: Arc<Committer>, mut inbox: mpsc::Receiver<Request>, commits_max: usize) {
-    let mut gathered = Gathered::default();
+    let (mut gathered, mut large) = (Gathered::default(), VecDeque::new());
     let mut open = true;
     let (ended, mut ends) = mpsc::unbounded_channel();
-    let (mut commits, mut events_in_flight) = (0, 0);
-    while open || !gathered.requests.is_empty() {
-        tokio::select! {
-            Some(events) = ends.recv() => {
-                commits -= 1;
-                events_in_flight -= events;
+    let (mut commits, mut events_in_flight, mut large_in_flight) = (0, 0, false);
+    let commit = |batch: Vec<Request>, end: Ended| {
+        let (committer, ended) = (committer.clone(), ended.clone());
+        committer.tasks.clone().spawn(async move {
+            committer.commit(batch).await;
+            // Refused only when the intake has stopped.
+            let _ = ended.send(end);
+        });
+    };
+    while open || !gathered.requests.is_empty() || !large.is_empty() {
+        let waiting = gathered.requests.len() + large.len();
+        committer.counters.gathered.store(waiting, Ordering::Relaxed);
+        let mut arrived = tokio::select! {
+            Some(end) = ends.recv() => {
+                match end {
+                    Ended::Shared { events } => {
+                        commits -= 1;
+                        events_in_flight -= events;
+                    }
+                    Ended::Large => large_in_flight = false,
+                }
+                None
             }
-            request = inbox.recv(), if open && gathered.requests.len() < GATHERED_MAX => match request {
-                Some(request) => gathered.add(request),
-                None => open = false,
-            },
-        }
-        while gathered.requests.len() < GATHERED_MAX
-            && let Ok(request) = inbox.try_recv()
-        {
-            gathered.add(request);
+            request = inbox.recv(), if open && waiting < GATHERED_MAX => {
+                open = request.is_some();
+                request
+            }
+        };
+        while let Some(request) = arrived {
+            if request.events.len() < LARGE_EVENTS {
+                gathered.add(request);
+            } else {
+                large.push_back(request);
+            }
+            let has_room = gathered.requests.len() + large.len() < GATHERED_MAX;
+            arrived = has_room.then(|| inbox.try_recv().ok()).flatten();
         }
         while is_time(commits, commits_max, events_in_flight, gathered.events) {
             let batch = gathered.fill();
             let events = count(&batch);
             commits += 1;
             events_in_flight += events;
-            let (committer, ended) = (committer.clone(), ended.clone());
-            committer.tasks.clone().spawn(async move {
-                committer.commit(batch).await;
-                // Refused only when the intake has stopped.
-                let _ = ended.send(events);
-            });
+            commit(batch, Ended::Shared { events });
         }
-        let waiting = gathered.requests.len();
-        committer.counters.gathered.store(waiting, Ordering::Relaxed);
+        if !large_in_flight && let Some(request) = large.pop_front() {
+            large_in_flight = true;
+            commit(vec![request], Ended::Large);
+        }
     }
+}
+
+/// Which commit has ended.
+enum Ended {
+    /// One that requests shared.
+    Shared { events: usize },
+    /// That of a large request.
+    Large,
 }
 
 /// Whether what has gathered is committed now.

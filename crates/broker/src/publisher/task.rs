@@ -1,6 +1,5 @@
 //! The task behind a publisher: it owns the connection, sends what comes in, and resolves every publish.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::window::{Outstanding, Window};
+use super::window::{Outstanding, Waiting, Window};
 use super::{Input, Job, Message, PublishError};
 use crate::connection::{Backoff, Link, LinkEvent, log_connected, log_lost};
 use crate::{BrokerConfig, BrokerState, Disconnection, LinkError};
@@ -127,7 +126,7 @@ impl PublisherTask {
             BrokerState::Connected
         });
 
-        let mut waiting: VecDeque<Job> = VecDeque::new();
+        let mut waiting = Waiting::default();
         let mut window = Window::default();
         let mut in_flight = FuturesUnordered::new();
         let mut inputs = Vec::with_capacity(INPUT_MAX);
@@ -138,21 +137,23 @@ impl PublisherTask {
 
         let end = loop {
             let blocked = link.is_blocked();
-            while !blocked && in_flight.len() < WINDOW_MAX {
-                let Some(Job {
+            while !blocked
+                && in_flight.len() < WINDOW_MAX
+                && let Some(job) = waiting.next(&window)
+            {
+                let is_bulk = job.is_bulk();
+                let Job {
                     message,
                     deadline,
                     reply,
                     room,
-                }) = waiting.pop_front()
-                else {
-                    break;
-                };
+                } = job;
                 let message_id = message.id.clone();
                 let number = window.add(Outstanding {
                     message_id,
                     deadline,
                     reply,
+                    is_bulk,
                 });
                 in_flight.push(publish(channel.clone(), message, room).map(move |result| (number, result)));
             }
@@ -196,8 +197,8 @@ impl PublisherTask {
             }
             for input in inputs.drain(..) {
                 match input {
-                    Input::One(job) => waiting.push_back(job),
-                    Input::Many(jobs) => waiting.extend(jobs),
+                    Input::One(job) => waiting.add(job),
+                    Input::Many(jobs) => jobs.into_iter().for_each(|job| waiting.add(job)),
                 }
             }
         };
@@ -216,7 +217,7 @@ impl PublisherTask {
     }
 
     /// Resolve what has waited too long. A connection that is not blocked and does not answer is given up.
-    fn expire(&self, link: &Link, waiting: &mut VecDeque<Job>, window: &mut Window) -> Result<(), LinkError> {
+    fn expire(&self, link: &Link, waiting: &mut Waiting, window: &mut Window) -> Result<(), LinkError> {
         let now = Instant::now();
         let blocked = link.is_blocked();
         let verdict = Err(if blocked {
@@ -229,10 +230,8 @@ impl PublisherTask {
             overdue.reply.resolve(verdict);
             unanswered += 1;
         }
-        while waiting.front().is_some_and(|job| job.deadline <= now) {
-            if let Some(job) = waiting.pop_front() {
-                job.reply.resolve(verdict);
-            }
+        while let Some(overdue) = waiting.take_overdue(now) {
+            overdue.reply.resolve(verdict);
         }
         if unanswered > 0 && !blocked {
             return Err(LinkError::ConfirmTimeout(self.config.publish_timeout));

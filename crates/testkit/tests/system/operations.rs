@@ -326,7 +326,7 @@ async fn a_tenants_burst_takes_the_bulk_lane_and_all_of_it_arrives() {
         .create_endpoint(&receiver.url("/"), &["bid.created"])
         .await;
     let mut ledger = Ledger::new();
-    // Beyond the burst of 2,000 that a quiet tenant may send at once.
+    // Beyond the burst of 250 that a quiet tenant may send at once.
     for batch in 0..4 {
         let events = (0..1_000).map(|id| json!({"id": batch * 1_000 + id}));
         stack

@@ -16,8 +16,9 @@ use crate::http::{
     elements, replay,
 };
 
-/// From this size on a body is read off the thread that serves connections: it may take tens of milliseconds.
-const LARGE_BODY_BYTES: usize = 512 * 1024;
+/// From this size on a body is read off the thread that serves connections: a batch takes milliseconds, in which the
+/// requests of others on that thread would stand still.
+const LARGE_BODY_BYTES: usize = 64 * 1024;
 
 /// Publish one event, or up to 1,000 together: all of them or none.
 ///
