@@ -31,12 +31,14 @@ up() {
   . "$stack/database/database.env"
   # shellcheck source=/dev/null
   . "$stack/broker/broker.env"
+  local peers
+  peers=$(dirname "$stack")/peers
   local PLUMBLINE_TEST_DATABASE_URL=${DATABASE_URL%/*}/postgres \
     PLUMBLINE_TEST_AMQP_URL=$AMQP_URL \
     PLUMBLINE_TEST_AMQP_MANAGEMENT_URL=$MANAGEMENT_URL \
     PLUMBLINE_TEST_BROKER_SCRIPT=$here/broker.sh \
     PLUMBLINE_TEST_DATABASE_SCRIPT=$here/database.sh \
-    PLUMBLINE_TEST_PEERS=$(dirname "$stack")/peers \
+    PLUMBLINE_TEST_PEERS=$peers \
     PLUMBLINE_TEST_SCRATCH=$stack/scratch
   assignments PLUMBLINE_TEST_{DATABASE_URL,AMQP_URL,AMQP_MANAGEMENT_URL,BROKER_SCRIPT,DATABASE_SCRIPT,PEERS,SCRATCH} |
     sed 's/^/export /' | replace_file "$stack/test.env"

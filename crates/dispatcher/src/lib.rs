@@ -202,7 +202,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     ));
     background.spawn(sample_depths(depths, topology, metrics, stop.clone()));
 
-    let consuming = consume(&config, broker, stop, fan_out, retries);
+    let consuming = consume(&config, broker, &stop, fan_out, retries);
     tracing::info!("dispatching");
     shutdown.requested().await;
     readiness.set_draining();
@@ -235,7 +235,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
 fn consume(
     config: &Config,
     broker: BrokerConfig,
-    stop: CancellationToken,
+    stop: &CancellationToken,
     fan_out: Arc<FanOut>,
     retries: Arc<Retries>,
 ) -> impl Future<Output = ()> + use<> {

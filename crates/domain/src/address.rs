@@ -94,9 +94,24 @@ pub enum ForbiddenAddress {
         /// The port.
         port: u16,
     },
+    /// The URL is http, which is not allowed (any more).
+    #[error("http is not allowed: only https is")]
+    Http,
 }
 
 impl AddressPolicy {
+    /// Whether anything may be sent over http, or over https.
+    ///
+    /// # Errors
+    /// [`ForbiddenAddress::Http`].
+    pub fn vet_scheme(&self, is_https: bool) -> Result<(), ForbiddenAddress> {
+        if is_https || self.allow_http {
+            Ok(())
+        } else {
+            Err(ForbiddenAddress::Http)
+        }
+    }
+
     /// Whether this address may be dialled on this port.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use plumbline_domain::{AddressPolicy, FailureCode, ForbiddenAddress};
 use tokio::time::Instant;
 
 use super::failure::{Deadline, Failure, Stage};
-use super::origin::Origin;
+use super::origin::{Origin, Security};
 
 /// How names become addresses.
 #[async_trait]
@@ -56,6 +56,9 @@ impl Router {
     /// Where the origin leads. A lookup that fails fails the attempt even if a connection is at hand: what we do not
     /// know to be allowed, we do not do.
     pub(super) async fn route(&self, origin: &Origin, deadline: Deadline) -> Result<Route, Failure> {
+        self.policy
+            .vet_scheme(matches!(origin.security, Security::Tls(_)))
+            .map_err(Failure::Forbidden)?;
         let now = deadline.started();
         if let Some((found, route)) = &*origin.route.lock()
             && now.saturating_duration_since(*found) < self.reuse

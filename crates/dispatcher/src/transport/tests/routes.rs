@@ -75,6 +75,19 @@ async fn a_name_that_leads_to_forbidden_addresses_only_is_not_dialled() {
 }
 
 #[tokio::test]
+async fn what_was_registered_as_http_is_not_called_once_only_https_is_allowed() {
+    let [receiver] = receivers(["127.0.0.1"]).await;
+    let policy = AddressPolicy {
+        allow_http: false,
+        ..loopback()
+    };
+    let transport = Transport::new(TransportConfig::new(policy, AMPLE), Arc::new(Names::default()));
+    let refused = forbidden(post(&transport, &receiver.url_as("127.0.0.1")).await);
+    assert_eq!(refused, ForbiddenAddress::Http);
+    assert_eq!(receiver.connections().await, 0);
+}
+
+#[tokio::test]
 async fn a_forbidden_literal_or_port_is_not_dialled() {
     let [receiver] = receivers(["127.0.0.2"]).await;
     let (transport, _) = setup(&["127.0.0.1/32"]);
