@@ -13,8 +13,43 @@ pub type OutboxKey = (EventId, i32);
 /// An AMQP message whose events are dealt with one by one.
 struct Message {
     ticket: Mutex<Option<Ticket>>,
-    unsettled: AtomicUsize,
+    tally: Tally,
+}
+
+/// Counts the ends of what belongs together.
+struct Tally {
+    open: AtomicUsize,
     given_up: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Settled,
+    GivenUp,
+}
+
+impl Tally {
+    fn new(count: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(count),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// One more has ended. The last one tells how all have: settled only if each is.
+    fn end(&self, ending: Ending) -> Option<Ending> {
+        if ending == Ending::GivenUp {
+            self.given_up.store(true, Ordering::Release);
+        }
+        let is_last = self.open.fetch_sub(1, Ordering::AcqRel) == 1;
+        is_last.then(|| {
+            if self.given_up.load(Ordering::Acquire) {
+                Ending::GivenUp
+            } else {
+                Ending::Settled
+            }
+        })
+    }
 }
 
 /// One event's share of a message. The message is acknowledged when every share is settled; if one of them cannot be,
@@ -65,32 +100,21 @@ impl Drop for Share {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Settled,
-    GivenUp,
-}
-
 impl Message {
     fn new(ticket: Ticket, shares: usize) -> Self {
         Self {
             ticket: Mutex::new(Some(ticket)),
-            unsettled: AtomicUsize::new(shares),
-            given_up: AtomicBool::new(false),
+            tally: Tally::new(shares),
         }
     }
 
     fn finish(&self, ending: Ending) {
-        if ending == Ending::GivenUp {
-            self.given_up.store(true, Ordering::Release);
-        }
-        if self.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
+        if let Some(ending) = self.tally.end(ending)
             && let Some(ticket) = self.ticket.lock().take()
         {
-            if self.given_up.load(Ordering::Acquire) {
-                ticket.requeue();
-            } else {
-                ticket.ack();
+            match ending {
+                Ending::Settled => ticket.ack(),
+                Ending::GivenUp => ticket.requeue(),
             }
         }
     }
@@ -103,9 +127,8 @@ impl Message {
 pub struct Work {
     share: Mutex<Option<Share>>,
     outbox: Option<OutboxKey>,
-    unsettled: AtomicUsize,
+    tally: Tally,
     unrecorded: AtomicUsize,
-    given_up: AtomicBool,
 }
 
 impl Work {
@@ -124,9 +147,8 @@ impl Work {
         Self {
             share: Mutex::new(Some(share)),
             outbox,
-            unsettled: AtomicUsize::new(parts),
+            tally: Tally::new(parts),
             unrecorded: AtomicUsize::new(parts),
-            given_up: AtomicBool::new(false),
         }
     }
 }
@@ -178,28 +200,22 @@ impl Part {
 
     /// Nothing is left to do for this part. The last one settles the event's share of the message.
     pub fn settle(mut self) {
-        self.finish(false);
+        self.finish(Ending::Settled);
     }
 
     /// This part cannot be settled here: the message goes back to the queue when its other parts are done.
     pub fn give_up(mut self) {
-        self.finish(true);
+        self.finish(Ending::GivenUp);
     }
 
-    fn finish(&mut self, give_up: bool) {
-        if std::mem::replace(&mut self.settled, true) {
-            return;
-        }
-        if give_up {
-            self.work.given_up.store(true, Ordering::Release);
-        }
-        if self.work.unsettled.fetch_sub(1, Ordering::AcqRel) == 1
+    fn finish(&mut self, ending: Ending) {
+        if !std::mem::replace(&mut self.settled, true)
+            && let Some(ending) = self.work.tally.end(ending)
             && let Some(share) = self.work.share.lock().take()
         {
-            if self.work.given_up.load(Ordering::Acquire) {
-                share.give_up();
-            } else {
-                share.settle();
+            match ending {
+                Ending::Settled => share.settle(),
+                Ending::GivenUp => share.give_up(),
             }
         }
     }
@@ -207,6 +223,30 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.finish(true);
+        self.finish(Ending::GivenUp);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ending::{GivenUp, Settled};
+    use super::*;
+
+    #[test]
+    fn the_last_one_tells_and_one_that_was_given_up_gives_all_up() {
+        for (endings, expected) in [
+            (&[Settled][..], Settled),
+            (&[GivenUp], GivenUp),
+            (&[Settled, Settled, Settled], Settled),
+            (&[GivenUp, Settled, Settled], GivenUp),
+            (&[Settled, GivenUp, Settled], GivenUp),
+            (&[Settled, Settled, GivenUp], GivenUp),
+        ] {
+            let tally = Tally::new(endings.len());
+            let told: Vec<_> = endings.iter().map(|ending| tally.end(*ending)).collect();
+            let (last, before) = told.split_last().expect("at least one");
+            assert!(before.iter().all(Option::is_none), "{endings:?}: {told:?}");
+            assert_eq!(*last, Some(expected), "{endings:?}");
+        }
     }
 }
