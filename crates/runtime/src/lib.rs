@@ -10,8 +10,3 @@ pub mod dns;
 pub mod rustls_provider;
 pub mod shutdown;
 pub mod telemetry;
-
-/// What allocates in every process of ours. The processes allocate little and often, on several threads: the system's
-/// allocator took a tenth of their time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
