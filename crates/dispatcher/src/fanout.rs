@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use plumbline_broker::wire::BUNDLE_EVENTS_MAX;
-use plumbline_broker::{Chunk, EventMessage, Incoming, Publisher, RetryMessage};
+use plumbline_broker::{Chunk, EventMessage, Incoming, Publisher, RetryMessage, WorkQueue};
 use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus};
+use plumbline_domain::lane::{Lane, Pace};
 use plumbline_domain::{DeliveryId, EndpointId, Event, Profile, Timestamp};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_store::deliveries::{self, Existing};
@@ -27,6 +29,8 @@ use crate::work::{Share, Work};
 
 /// Endpoints that one message is fanned out to; an event with more is split, so that several dispatchers share it.
 pub const CHUNK_MAX: usize = 100;
+/// The bulk lane is never held back below so many events per second, however long the fast lane waits.
+pub const BULK_RATE_MIN: u32 = 2_000;
 
 /// Turns event messages into attempts.
 pub struct FanOut {
@@ -42,6 +46,8 @@ pub struct FanOut {
     pub metrics: Arc<Metrics>,
     /// By which slots are waited for.
     pub clock: Arc<Clock>,
+    /// The pace of the bulk lane beside the fast one.
+    pub pace: Mutex<Pace>,
 }
 
 impl FanOut {
@@ -64,6 +70,12 @@ impl FanOut {
         let Some(mut places) = stop.run_until_cancelled(room.places(messages.len())).await else {
             return incoming.ticket.requeue();
         };
+        if let WorkQueue::Events { lane: Lane::Bulk, .. } = incoming.queue {
+            let wait = self.bulk_wait(&messages);
+            if !wait.is_zero() && stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return incoming.ticket.requeue();
+            }
+        }
         let redelivered = incoming.redelivered;
         let shares = Share::of(incoming.ticket, messages.len());
         for (message, share) in messages.into_iter().zip(shares) {
@@ -134,6 +146,9 @@ impl FanOut {
             }
             return;
         }
+        if message.lane == Lane::Fast && !repeated && message.chunk.is_none() {
+            self.note_delay(&event);
+        }
         // The event's own place is given back before it asks for one for each delivery: nobody waits with something in
         // hand that others wait for.
         drop(place);
@@ -168,6 +183,23 @@ impl FanOut {
         if let Some((due, part)) = first {
             self.attempts.make(due, attempt::Share::Fresh, part).await;
         }
+    }
+
+    /// How long these events of the bulk lane have to wait for their turn.
+    fn bulk_wait(&self, messages: &[EventMessage]) -> Duration {
+        let (now, mut pace) = (Instant::now(), self.pace.lock());
+        for message in messages {
+            pace.burst_of(message.event.tenant, now);
+        }
+        pace.wait(messages.len(), now)
+    }
+
+    /// Note how long an event of the fast lane has taken since it was accepted.
+    fn note_delay(&self, event: &Event) {
+        let millis = Timestamp::now().as_millisecond() - event.id.timestamp().as_millisecond();
+        #[expect(clippy::cast_precision_loss, reason = "a delay of a few milliseconds")]
+        let seconds = millis as f64 / 1_000.0;
+        self.pace.lock().took(event.tenant, seconds, Instant::now());
     }
 
     /// The endpoints that a message is for; asks until the database answers.

@@ -20,14 +20,14 @@ pub mod work;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use plumbline_broker::{
     AmqpUrl, BrokerConfig, BrokerState, ConsumerGroup, ConsumerSpec, Depths, Inbox, Incoming, Publisher,
     Topology, WorkQueue,
 };
-use plumbline_domain::lane::Lane;
+use plumbline_domain::lane::{Lane, Pace};
 use plumbline_domain::{AddressPolicy, ResourceUrls};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness, ReadyFlag};
 use plumbline_runtime::dns::{LookupError, Resolver};
@@ -168,6 +168,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         attempts: attempts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
+        pace: parking_lot::Mutex::new(Pace::new(fanout::BULK_RATE_MIN, Instant::now())),
     });
     let retries = Arc::new(Retries {
         store: store.clone(),

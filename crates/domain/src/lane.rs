@@ -1,8 +1,12 @@
 //! The lane of an event: `fast`, or `bulk` for what exceeds a tenant's fair rate.
 
+mod pace;
+
 use std::time::Duration;
 
 use crate::Timestamp;
+
+pub use pace::Pace;
 
 /// Events per second and tenant (in one API process) that travel in the fast lane.
 pub const FAIR_EVENTS_PER_SECOND: u32 = 500;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use plumbline_broker::Publisher;
 use plumbline_broker::wire::EventMessage;
-use plumbline_domain::lane::{FairShare, Lane};
+use plumbline_domain::lane::{FairShare, Lane, Pace};
 use plumbline_domain::{Event, EventId, TenantId, Timestamp};
 use plumbline_store::events::{KeyedPublish, NewEvent};
 use plumbline_store::idempotency::{self, Claim};
@@ -37,6 +37,8 @@ const MANY_EVENTS: usize = 128;
 /// A request with so many events is committed by itself, one at a time, beside the others: who publishes one event does
 /// not wait for somebody's thousand.
 const LARGE_EVENTS: usize = 100;
+/// Large requests together are never held back below so many events per second, however long the others wait.
+const LARGE_RATE_MIN: u32 = 2_000;
 /// Requests that have been taken from the queue and wait for a commit at most.
 const GATHERED_MAX: usize = 1_024;
 /// Requests that wait for a commit at most; more wait at the door, which slows their clients down.
@@ -96,6 +98,7 @@ struct Request {
     tenant: TenantId,
     events: Vec<Event>,
     keyed: Option<Keyed>,
+    arrived: Instant,
     answer: oneshot::Sender<Result<Published, Error>>,
 }
 
@@ -134,6 +137,7 @@ impl Intake {
             counters: Arc::new(Counters::default()),
             tasks: tasks.clone(),
             shares: Mutex::new(HashMap::new()),
+            pace: Mutex::new(Pace::new(LARGE_RATE_MIN, Instant::now())),
         });
         tasks.spawn(gather(committer.clone(), inbox, commits_max.max(1)));
         Self { requests, committer }
@@ -180,6 +184,7 @@ impl Intake {
             tenant,
             events,
             keyed,
+            arrived: Instant::now(),
             answer,
         };
         self.requests
@@ -221,6 +226,9 @@ async fn gather(committer: Arc<Committer>, mut inbox: mpsc::Receiver<Request>, c
     let commit = |batch: Vec<Request>, end: Ended| {
         let (committer, ended) = (committer.clone(), ended.clone());
         committer.tasks.clone().spawn(async move {
+            if let Ended::Large = end {
+                committer.take_turn(&batch).await;
+            }
             committer.commit(batch).await;
             // Refused only when the intake has stopped.
             let _ = ended.send(end);
@@ -337,9 +345,40 @@ struct Committer {
     tasks: TaskTracker,
     /// Each busy tenant's share of the fast lane.
     shares: Mutex<HashMap<TenantId, FairShare>>,
+    /// The pace of large requests beside the others.
+    pace: Mutex<Pace>,
 }
 
 impl Committer {
+    /// Wait until it is a large request's turn.
+    async fn take_turn(&self, batch: &[Request]) {
+        let wait = {
+            let (now, mut pace) = (Instant::now(), self.pace.lock());
+            for request in batch {
+                pace.burst_of(request.tenant, now);
+            }
+            pace.wait(count(batch), now)
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Note how long requests took that shared a commit.
+    fn note_delays(&self, requests: &[Request]) {
+        let (now, mut pace) = (Instant::now(), self.pace.lock());
+        for request in requests
+            .iter()
+            .filter(|request| request.events.len() < LARGE_EVENTS)
+        {
+            pace.took(
+                request.tenant,
+                now.duration_since(request.arrived).as_secs_f64(),
+                now,
+            );
+        }
+    }
+
     /// Commit a batch, answer its requests and publish its events.
     async fn commit(&self, requests: Vec<Request>) {
         let started = Instant::now();
@@ -380,6 +419,7 @@ impl Committer {
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.commit_micros.fetch_add(micros, Ordering::Relaxed);
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        self.note_delays(&requests);
 
         let mut messages = Vec::with_capacity(new.len());
         let mut keys = 0..;
@@ -389,6 +429,7 @@ impl Committer {
                 events,
                 keyed,
                 answer,
+                ..
             } = request;
             if let Some(keyed) = keyed
                 && keys
@@ -574,6 +615,7 @@ mod tests {
                 request_hash: [0; 32],
                 response,
             }),
+            arrived: Instant::now(),
             answer: oneshot::channel().0,
         }
     }
