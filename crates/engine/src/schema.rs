@@ -20,6 +20,9 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// What a schema may weigh: one for each subschema and each value of an `enum`, every reference counted as what it
 /// stands for, and [`PATTERN_WEIGHT`] for each regular expression.
 pub const SCHEMA_WEIGHT_MAX: usize = 2_000;
+/// How deep a schema may lead, by what it contains and what that refers to: a validator follows it on the stack of a
+/// thread, and whoever comes to the end of that takes the process with him.
+pub const SCHEMA_DEPTH_MAX: usize = 100;
 /// What a regular expression weighs: each byte of a text may cost a step for each of its states.
 pub const PATTERN_WEIGHT: usize = 50;
 /// The compiled size of one regular expression, in bytes.
@@ -40,7 +43,7 @@ const NAME_CHARS_MAX: usize = 100;
 
 /// A compiled schema.
 #[derive(Debug)]
-pub(crate) struct Checker {
+pub struct Checker {
     validator: Validator,
     /// What one byte of data may cost, in steps of a few nanoseconds.
     weight: usize,
@@ -51,8 +54,11 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Compile a schema, or say why it cannot be used and what to do instead. It may take milliseconds.
-    pub(crate) fn compile(schema: &JsonText) -> Result<Self, String> {
+    /// Compile a schema. It may take milliseconds.
+    ///
+    /// # Errors
+    /// Why it cannot be used, and what to do instead.
+    pub fn compile(schema: &JsonText) -> Result<Self, String> {
         let bytes = schema.as_str().len();
         if bytes > SCHEMA_BYTES_MAX {
             return Err(format!("has {bytes} bytes: use at most {SCHEMA_BYTES_MAX}"));
@@ -66,6 +72,7 @@ impl Checker {
         let mut survey = Survey {
             root: &schema,
             weight: 0,
+            depth: 0,
             patterns: 0,
             has_alternatives: false,
             within: BTreeSet::new(),
@@ -112,7 +119,7 @@ impl Checker {
 
     /// Why data that is called `path` does not satisfy the schema: at most `faults_max` reasons, none when it does.
     /// The data is valid JSON of a bounded nesting.
-    pub(crate) fn faults(&self, data: &JsonText, path: &str, faults_max: usize) -> Vec<FieldError> {
+    pub fn faults(&self, data: &JsonText, path: &str, faults_max: usize) -> Vec<FieldError> {
         let Some(value) = read(data) else {
             return vec![FieldError::new(path, "invalid", "cannot be read as JSON")];
         };
@@ -245,6 +252,8 @@ const MAPS: [&str; 6] = [
 struct Survey<'a> {
     root: &'a Value,
     weight: usize,
+    /// Schemas on the way from the root to here.
+    depth: usize,
     patterns: usize,
     has_alternatives: bool,
     /// The references on the way from the root to here: one that is met again would never end.
@@ -254,9 +263,20 @@ struct Survey<'a> {
 impl<'a> Survey<'a> {
     fn schema(&mut self, schema: &'a Value) -> Result<(), String> {
         self.weigh(1)?;
-        let Value::Object(members) = schema else {
-            return Ok(());
-        };
+        self.depth += 1;
+        if self.depth > SCHEMA_DEPTH_MAX {
+            return Err(format!(
+                "leads more than {SCHEMA_DEPTH_MAX} levels deep, each `$ref` counted as what it stands for: flatten it"
+            ));
+        }
+        if let Value::Object(members) = schema {
+            self.keywords(schema, members)?;
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn keywords(&mut self, schema: &'a Value, members: &'a Map<String, Value>) -> Result<(), String> {
         if !std::ptr::eq(schema, self.root) && ["$id", "id"].iter().any(|id| is_text(members, id)) {
             return Err("has an `$id` below its root: remove it, and refer to `#/$defs/…`".to_owned());
         }
@@ -571,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_schema_that_doubles_with_each_reference_is_refused_at_once() {
-        let levels: Vec<String> = (0..60)
+        let levels: Vec<String> = (0..40)
             .map(|level| {
                 format!(
                     r##""a{level}":{{"anyOf":[{{"$ref":"#/$defs/a{0}"}},{{"$ref":"#/$defs/a{0}"}}]}}"##,
@@ -580,7 +600,7 @@ mod tests {
             })
             .collect();
         let schema = format!(
-            r##"{{"$ref":"#/$defs/a0","$defs":{{{},"a60":{{}}}}}}"##,
+            r##"{{"$ref":"#/$defs/a0","$defs":{{{},"a40":{{}}}}}}"##,
             levels.join(",")
         );
         let started = Instant::now();
@@ -589,6 +609,50 @@ mod tests {
         let patterns: Vec<String> = (0..50).map(|n| format!(r#""p{n}":{{"pattern":"a"}}"#)).collect();
         let schema = format!(r#"{{"properties":{{{}}}}}"#, patterns.join(","));
         assert!(compiled(&schema).expect_err("patterns").contains("is too large"));
+    }
+
+    /// On a thread as small as those that compile them: whoever follows a reference does so on the stack, and there is no
+    /// way back from its end.
+    #[test]
+    fn a_schema_that_leads_too_deep_is_refused_and_the_deepest_that_is_not_can_be_used() {
+        let chain = |levels: usize, level: &dyn Fn(usize) -> String| {
+            let levels: Vec<String> = (0..levels)
+                .map(|at| format!(r#""{at}":{}"#, level(at + 1)))
+                .collect();
+            let last = levels.len();
+            format!(
+                r##"{{"$ref":"#/$defs/0","$defs":{{{},"{last}":{{"type":"string"}}}}}}"##,
+                levels.join(",")
+            )
+        };
+        let reference = |next: usize| format!(r##"{{"$ref":"#/$defs/{next}"}}"##);
+        let nested =
+            |next: usize| format!(r##"{{"allOf":[{{"anyOf":[{{"not":{{"$ref":"#/$defs/{next}"}}}}]}}]}}"##);
+        let unevaluated = |next: usize| {
+            format!(r##"{{"allOf":[{{"$ref":"#/$defs/{next}"}}],"unevaluatedProperties":false}}"##)
+        };
+        let on_a_small_stack = |schema: String| {
+            let thread = std::thread::Builder::new()
+                .stack_size(2 * 1024 * 1024)
+                .spawn(move || {
+                    let checker = compiled(&schema)?;
+                    let data = format!("{}1{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX));
+                    checker.faults(&JsonText::from_valid(data), "data", SCHEMA_FAULTS_MAX);
+                    checker.faults(&JsonText::from_valid(r#"{"a":1}"#), "data", SCHEMA_FAULTS_MAX);
+                    Ok::<_, String>(())
+                });
+            thread.expect("a thread").join().expect("it does not panic")
+        };
+        for level in [&reference as &dyn Fn(usize) -> String, &nested, &unevaluated] {
+            let mut accepted = 0;
+            for levels in [10, 20, 30, 60, 120, 250, 500, 990, 1_980] {
+                match on_a_small_stack(chain(levels, level)) {
+                    Ok(()) => accepted = levels,
+                    Err(reason) => assert!(reason.contains("deep") || reason.contains("at most"), "{reason}"),
+                }
+            }
+            assert!((20..SCHEMA_WEIGHT_MAX).contains(&accepted), "{accepted}");
+        }
     }
 
     #[test]
