@@ -37,9 +37,10 @@ macro_rules! numeric_id {
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // One id, one text: the number's parser also takes `+42` and `042`.
                 text.parse::<i64>()
                     .ok()
-                    .filter(|id| *id > 0)
+                    .filter(|_| text.starts_with(|first: char| matches!(first, '1'..='9')))
                     .map(Self)
                     .ok_or(InvalidId { kind: $kind, form: "a positive integer" })
             }
@@ -216,7 +217,7 @@ mod tests {
         ] {
             assert!(text.parse::<EventId>().is_err(), "{text}");
         }
-        for text in ["0", "-1", "x", "9223372036854775808", "1.0"] {
+        for text in ["0", "-1", "+1", "01", "x", "9223372036854775808", "1.0"] {
             assert!(text.parse::<EndpointId>().is_err(), "{text}");
         }
     }
