@@ -23,8 +23,9 @@ const fn v6(a: u16, b: u16, c: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0), prefix)
 }
 
-/// The IPv4 addresses that are nobody's public server (IANA special-purpose registry, and what clouds add).
-const FORBIDDEN_V4: [(Ipv4Net, &str); 17] = [
+/// The IPv4 addresses that are nobody's public server: the special-purpose registry of IANA, the global anycast services
+/// in it too, and what clouds add.
+const FORBIDDEN_V4: [(Ipv4Net, &str); 20] = [
     (v4(0, 0, 0, 0, 8), "this network"),
     (v4(10, 0, 0, 0, 8), "private"),
     (v4(100, 64, 0, 0, 10), "carrier NAT"),
@@ -33,8 +34,11 @@ const FORBIDDEN_V4: [(Ipv4Net, &str); 17] = [
     (v4(172, 16, 0, 0, 12), "private"),
     (v4(192, 0, 0, 0, 24), "protocol assignments"),
     (v4(192, 0, 2, 0, 24), "documentation"),
+    (v4(192, 31, 196, 0, 24), "AS112 sink"),
+    (v4(192, 52, 193, 0, 24), "multicast relay"),
     (v4(192, 88, 99, 0, 24), "6to4 relay"),
     (v4(192, 168, 0, 0, 16), "private"),
+    (v4(192, 175, 48, 0, 24), "AS112 sink"),
     (v4(198, 18, 0, 0, 15), "benchmarking"),
     (v4(198, 51, 100, 0, 24), "documentation"),
     (v4(203, 0, 113, 0, 24), "documentation"),
@@ -48,10 +52,12 @@ const FORBIDDEN_V4: [(Ipv4Net, &str); 17] = [
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 0, 3);
 
 /// The parts of [`GLOBAL_V6`] that are nobody's public server, or that hide an IPv4 address.
-const FORBIDDEN_V6: [(Ipv6Net, &str); 4] = [
+const FORBIDDEN_V6: [(Ipv6Net, &str); 5] = [
+    // Teredo, benchmarking, AMT, one AS112 sink, ORCHID and drones' tags among them.
     (v6(0x2001, 0, 0, 23), "protocol assignments, Teredo"),
     (v6(0x2001, 0x0db8, 0, 32), "documentation"),
     (v6(0x2002, 0, 0, 16), "6to4"),
+    (v6(0x2620, 0x004f, 0x8000, 48), "AS112 sink"),
     (v6(0x3fff, 0, 0, 20), "documentation"),
 ];
 
@@ -409,6 +415,178 @@ mod tests {
             parse(&format!("https://example.com/{}", "é".repeat(1_000))),
             Err(InvalidUrl::TooLong)
         );
+    }
+
+    /// The special-purpose registries of IANA as of 2025, range by range, and what clouds add: the first and the last
+    /// address of each. Where a range is refused, its public neighbours are not.
+    #[test]
+    fn no_address_of_a_special_purpose_may_be_dialled_and_its_public_neighbours_may() {
+        let policy = AddressPolicy::default();
+        let may = |address: &str| policy.vet(address.parse().expect(address), 443).is_ok();
+        for (network, neighbours) in [
+            ("0.0.0.0/8", &["1.0.0.0"][..]),
+            ("10.0.0.0/8", &["9.255.255.255", "11.0.0.0"]),
+            ("100.64.0.0/10", &["100.63.255.255", "100.128.0.0"]),
+            ("127.0.0.0/8", &["126.255.255.255", "128.0.0.0"]),
+            ("168.63.129.16/32", &["168.63.129.15", "168.63.129.17"]),
+            ("169.254.0.0/16", &["169.253.255.255", "169.255.0.0"]),
+            ("172.16.0.0/12", &["172.15.255.255", "172.32.0.0"]),
+            ("192.0.0.0/24", &["191.255.255.255", "192.0.1.0"]),
+            ("192.0.2.0/24", &["192.0.1.255", "192.0.3.0"]),
+            ("192.31.196.0/24", &["192.31.195.255", "192.31.197.0"]),
+            ("192.52.193.0/24", &["192.52.192.255", "192.52.194.0"]),
+            ("192.88.99.0/24", &["192.88.98.255", "192.88.100.0"]),
+            ("192.168.0.0/16", &["192.167.255.255", "192.169.0.0"]),
+            ("192.175.48.0/24", &["192.175.47.255", "192.175.49.0"]),
+            ("198.18.0.0/15", &["198.17.255.255", "198.20.0.0"]),
+            ("198.51.100.0/24", &["198.51.99.255", "198.51.101.0"]),
+            ("203.0.113.0/24", &["203.0.112.255", "203.0.114.0"]),
+            ("224.0.0.0/4", &["223.255.255.255"]),
+            ("240.0.0.0/4", &[]),
+            ("255.255.255.255/32", &[]),
+            // Metadata of clouds that lies in ranges from above: everybody's, Oracle's, Alibaba's.
+            ("169.254.169.254/32", &[]),
+            ("192.0.0.192/32", &[]),
+            ("100.100.100.200/32", &[]),
+            ("::/128", &[]),
+            ("::1/128", &[]),
+            // Compatible, mapped and translated: an IPv4 address inside, whichever.
+            ("::/96", &[]),
+            ("::ffff:0:0/96", &[]),
+            ("::ffff:0:0:0/96", &[]),
+            ("64:ff9b::/96", &[]),
+            ("64:ff9b:1::/48", &[]),
+            ("100::/64", &[]),
+            ("100:0:0:1::/64", &[]),
+            (
+                "2001::/23",
+                &["2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:200::"],
+            ),
+            ("2001::/32", &[]),
+            ("2001:1::1/128", &[]),
+            ("2001:2::/48", &[]),
+            ("2001:3::/32", &[]),
+            ("2001:4:112::/48", &[]),
+            ("2001:10::/28", &[]),
+            ("2001:20::/28", &[]),
+            ("2001:30::/28", &[]),
+            (
+                "2001:db8::/32",
+                &["2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db9::"],
+            ),
+            (
+                "2002::/16",
+                &["2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2003::"],
+            ),
+            (
+                "2620:4f:8000::/48",
+                &["2620:4f:7fff:ffff:ffff:ffff:ffff:ffff", "2620:4f:8001::"],
+            ),
+            (
+                "3fff::/20",
+                &["3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "3fff:1000::"],
+            ),
+            ("4000::/3", &[]),
+            ("5f00::/16", &[]),
+            ("fc00::/7", &[]),
+            ("fd00:ec2::254/128", &[]),
+            ("fd20:ce::254/128", &[]),
+            ("fe80::/10", &[]),
+            ("fec0::/10", &[]),
+            ("ff00::/8", &[]),
+        ] {
+            let net: IpNet = network.parse().expect(network);
+            for address in [net.network(), net.broadcast()] {
+                assert!(policy.vet(address, 443).is_err(), "{address} of {network}");
+            }
+            for neighbour in neighbours {
+                assert!(may(neighbour), "{neighbour}, beside {network}");
+            }
+        }
+        for public in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "93.184.215.14",
+            "2606:4700::1111",
+            "2a00:1450:4001::1",
+        ] {
+            assert!(may(public), "{public}");
+        }
+    }
+
+    /// Spellings that a resolver, a library or a proxy may read otherwise than we do: refused, or read as what they are.
+    #[test]
+    fn a_host_is_what_it_seems_to_be() {
+        for text in [
+            // As numbers: whole, in parts, in other bases, with an end that is one.
+            "https://017700000001/",
+            "https://0x7f.0.0.1/",
+            "https://127.0.1/",
+            "https://127.0.0.1./",
+            "https://0x/",
+            "https://00000177.1/",
+            "https://a.1/",
+            "https://a.0x1/",
+            "https://1.2.3.4.5/",
+            "https://256.256.256.256/",
+            "https://4294967296/",
+            // Other scripts' digits and dots are ASCII before anybody looks at them.
+            "https://①②⑦.⓪.⓪.①/",
+            "https://127。0。0。1/",
+            "https://ｌｏｃａｌｈｏｓｔ/",
+            "https://loc\u{ad}alhost/",
+            "https://%6c%6f%63%61%6c%68%6f%73%74/",
+            "https://%31%32%37.0.0.1/",
+            // Brackets, zones and ports.
+            "https://[::1%25lo]/",
+            "https://[fe80::1%25eth0]/",
+            "https://[::ffff:7f00:1]/",
+            "https://[0:0:0:0:0:ffff:169.254.169.254]/",
+            "https://[64:ff9b:1::a00:1]/",
+            "https://[2001:0:7f00:1::]/",
+            "https://[3fff::1]/",
+            "https://[::1]:443/",
+            "https://hooks.example.com:0/",
+            "https://hooks.example.com:65536/",
+            "https://hooks.example.com:444/",
+            // Names that are not public, with and without their last dot.
+            "https://localhost.localdomain.local./",
+            "https://metadata.google.internal./",
+            "https://intranet./",
+            "https://./",
+            "https://../",
+            "https://a../",
+            "https://.example.com/",
+            // What stands before an @ is not the host, however much it looks like it.
+            "https://hooks.example.com@127.0.0.1/",
+            "https://hooks.example.com%40127.0.0.1@hooks.example.com/",
+            "https://hooks.example.com:443@hooks.example.com/",
+            // Schemes.
+            "https:/hooks.example.com/",
+            "https:hooks.example.com/",
+            "//hooks.example.com/",
+            "javascript:alert(1)//hooks.example.com/",
+            "file:///etc/passwd",
+            "gopher://hooks.example.com/",
+        ] {
+            let parsed = parse(text);
+            assert!(
+                parsed.is_err() || parsed.as_deref() == Ok("https://hooks.example.com/"),
+                "{text} was accepted as {parsed:?}"
+            );
+        }
+        for (text, host) in [
+            ("https://bücher.example/", "xn--bcher-kva.example"),
+            ("https://ＨＯＯＫＳ.example.com/", "hooks.example.com"),
+            ("https://faß.example/", "xn--fa-hia.example"),
+            ("https://hooks.example.com./", "hooks.example.com"),
+            ("https://local.example.com/", "local.example.com"),
+            ("https://localhost.example.com/", "localhost.example.com"),
+            ("https://127.0.0.1.example.com/", "127.0.0.1.example.com"),
+        ] {
+            let url = EndpointUrl::parse(text, &AddressPolicy::default()).expect(text);
+            assert_eq!(url.target(), Target::Name(host.to_owned()), "{text}");
+        }
     }
 
     #[test]
