@@ -44,6 +44,10 @@ test-down: ## Stop the tests' servers and remove their data
 bench: ## Measure every goal on private servers; WORKLOADS="fan-out-1 open-300" RUNS=1 chooses
 	@deploy/dev/bench.sh
 
+.PHONY: fuzz
+fuzz: ## Fuzz every parser that reads what strangers send, for a minute each; SECONDS=600 and TARGETS="url json" choose
+	@SECONDS_EACH="$(SECONDS)" deploy/dev/fuzz.sh $(TARGETS)
+
 .PHONY: lint
 lint: ## Check formatting, clippy, dependencies and the scripts
 	@deploy/dev/lint.sh

@@ -16,6 +16,7 @@ check() {
 
 check cargo fmt --all --check
 check cargo fmt --manifest-path crates/testkit/tests/peers/crates/Cargo.toml --check
+check cargo fmt --manifest-path crates/fuzz/targets/Cargo.toml --check
 check cargo clippy --workspace --all-targets --locked -- -D warnings
 if cargo deny --version >/dev/null 2>&1; then
   check cargo deny check bans licenses sources

@@ -28,4 +28,5 @@ pub(crate) use self::failure::Failure;
 pub(crate) use self::fields::{Fields, FromJson, elements, invalid_type, shown, word};
 pub(crate) use self::query::Parameters;
 pub(crate) use self::request_id::RequestId;
+pub(crate) use self::rfc3339::parse as parse_time;
 pub(crate) use self::time::{optional_time, time};

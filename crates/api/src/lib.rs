@@ -9,6 +9,7 @@ mod figures;
 mod http;
 mod landing;
 mod names;
+pub mod probe;
 mod serve;
 mod watch;
 

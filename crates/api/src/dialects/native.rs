@@ -16,3 +16,5 @@ mod sessions;
 mod settings;
 mod users;
 mod wire;
+
+pub(crate) use self::events::asked as publication;

@@ -40,7 +40,8 @@ impl Parameters {
         Self::of_query(request.query_string())
     }
 
-    fn of_query(query: &str) -> Self {
+    /// The parameters of a query string.
+    pub(crate) fn of_query(query: &str) -> Self {
         let mut parameters = Self {
             given: vec![],
             read: vec![],

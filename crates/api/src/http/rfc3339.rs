@@ -6,7 +6,7 @@ use plumbline_domain::Timestamp;
 pub(super) const FORM: &str = "must be an RFC 3339 time such as 2026-04-25T17:42:01.812Z";
 
 /// A time such as `2026-04-25T17:42:01.812Z` or `2026-04-25T19:42:01+02:00`.
-pub(super) fn parse(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     // The library also takes times without seconds, week dates and zones in brackets; other clients' parsers do not.
     let bytes = text.as_bytes();
     let digits = |range: std::ops::Range<usize>| {

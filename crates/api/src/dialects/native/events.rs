@@ -99,6 +99,11 @@ async fn read_publication(body: &Bytes) -> Result<Publication, Failure> {
         .unwrap_or_else(|error| Err(Failure::Unexpected(error.to_string())))
 }
 
+/// The events that a body asks to publish.
+pub(crate) fn asked(body: &[u8]) -> Result<Vec<NewEvent>, Failure> {
+    publication(body).map(|publication| publication.events)
+}
+
 fn publication(body: &[u8]) -> Result<Publication, Failure> {
     let mut fields = Fields::of_body(body)?;
     if !fields.has("events") {
