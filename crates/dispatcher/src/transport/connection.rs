@@ -6,12 +6,13 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
@@ -75,7 +76,7 @@ impl Connection {
         })))
     }
 
-    pub(super) async fn http2(stream: Stream, peer: SocketAddr) -> Result<Self, Failure> {
+    pub(super) async fn http2(stream: Stream, wire: &Arc<Wire>, peer: SocketAddr) -> Result<Self, Failure> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -87,6 +88,7 @@ impl Connection {
         let task = tokio::spawn(async move { drop(driver.await) });
         let shared = Arc::new(Http2 {
             sender,
+            wire: Arc::downgrade(wire),
             peer,
             born: Instant::now(),
             busy: AtomicUsize::new(0),
@@ -165,6 +167,7 @@ impl Http1 {
             .map_err(Unanswered::Sent)?;
         let message = request.message(uri, Some(&origin.host));
         let written = self.wire.written();
+        self.wire.allow_answer(1);
         let kept = std::mem::replace(&mut self.used, true);
         if kept {
             self.wire.doubt();
@@ -183,8 +186,9 @@ impl Http1 {
         };
         self.idle_max = keep_alive_timeout(response.headers());
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let ambiguous = says_its_length_twice(response.headers());
         let (answer, end) = answer::read(response, deadline, &mut self.driver).await;
-        let reusable = end == BodyEnd::Read && !switched && self.is_ready();
+        let reusable = end == BodyEnd::Read && !switched && !ambiguous && self.is_ready();
         Ok((answer, reusable.then_some(self)))
     }
 
@@ -204,6 +208,8 @@ impl Http1 {
 /// Shared by many requests.
 pub(super) struct Http2 {
     sender: http2::SendRequest<Body>,
+    /// Lives as long as the connection.
+    wire: Weak<Wire>,
     peer: SocketAddr,
     born: Instant,
     /// Requests that use it now.
@@ -244,6 +250,9 @@ impl Http2 {
             .uri(&request.url, UriForm::Absolute)
             .map_err(Unanswered::Sent)?;
         let message = request.message(uri, None);
+        if let Some(wire) = self.wire.upgrade() {
+            wire.allow_answer(STREAMS_MAX as u64);
+        }
         let sending = self.sender.clone().try_send_request(message);
         let response = match deadline.bound(Stage::Answer(self.peer), sending).await {
             Ok(Ok(response)) => response,
@@ -297,6 +306,12 @@ pub(super) async fn drive<F: Future>(driver: &mut Option<Driver>, awaited: F) ->
         awaited.as_mut().poll(cx)
     })
     .await
+}
+
+/// Whether whoever stands between us and the receiver may believe that the answer ends elsewhere than we do: what they
+/// take for its rest would be the next answer (RFC 9112, 6.3).
+fn says_its_length_twice(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH)
 }
 
 /// `Keep-Alive: timeout=5`, less a second in which the receiver's clock may run ahead of ours.

@@ -67,7 +67,7 @@ impl Dialler {
         }
         origin.shares_connections();
         deadline
-            .bound(Stage::Handshake(peer), Connection::http2(stream, peer))
+            .bound(Stage::Handshake(peer), Connection::http2(stream, &wire, peer))
             .await?
     }
 

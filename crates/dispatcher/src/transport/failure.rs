@@ -11,6 +11,7 @@ use rustls::CertificateError;
 use tokio::time::{Instant, timeout_at};
 
 use super::route::NameError;
+use super::socket::Flood;
 
 /// The longest failure message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 300;
@@ -73,8 +74,12 @@ impl Failure {
         if let Some(tls) = causes(error).find_map(|cause| cause.downcast_ref().and_then(tls_cause)) {
             return Self::new(FailureCode::TlsFailed, tls_message(peer, tls));
         }
+        let broken = causes(error).find_map(<dyn Error>::downcast_ref::<io::Error>);
         if let Some(h2) = causes(error).find_map(<dyn Error>::downcast_ref::<h2::Error>) {
             return Self::http2(peer, h2);
+        }
+        if let Some(flood) = broken.and_then(flood) {
+            return Self::new(FailureCode::BadResponse, flood.to_string());
         }
         if error.is_parse_too_large() {
             let message = format!("the headers of the answer of {peer} are too large");
@@ -88,11 +93,13 @@ impl Failure {
             let message = format!("{peer} sent something before it was asked: is it an HTTP server?");
             return Self::new(FailureCode::BadResponse, message);
         }
-        let broken = causes(error).find_map(<dyn Error>::downcast_ref::<io::Error>);
         Self::new(FailureCode::Reset, broken_message(peer, broken))
     }
 
     fn http2(peer: SocketAddr, error: &h2::Error) -> Self {
+        if let Some(flood) = error.get_io().and_then(flood) {
+            return Self::new(FailureCode::BadResponse, flood.to_string());
+        }
         if error.is_io() {
             return Self::new(FailureCode::Reset, broken_message(peer, error.get_io()));
         }
@@ -183,6 +190,11 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 
 /// rustls travels inside of an I/O error, where `source` skips it.
 fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Ours travels in the same way.
+fn flood(error: &io::Error) -> Option<&Flood> {
     error.get_ref()?.downcast_ref()
 }
 

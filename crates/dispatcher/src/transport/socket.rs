@@ -1,4 +1,5 @@
-//! A TCP connection that can tell whether anything was sent on it, and whether it is still there.
+//! A TCP connection that can tell whether anything was sent on it, and whether it is still there, and that reads no more
+//! than it was allowed to.
 
 use std::io::{self, IoSlice, Read as _};
 use std::net::SocketAddr;
@@ -14,6 +15,9 @@ use tokio_rustls::client::TlsStream;
 
 /// The most bytes read when asking the kernel whether a connection is still there.
 const PROBE_BYTES_MAX: usize = 1_024;
+/// What a receiver may send for each request, in bytes: a head and a body as large as we read, as much again that was on
+/// its way when we stopped, and what wraps it all. Only a flood is larger: of interim answers, of frames without content.
+pub(super) const READ_BYTES_PER_REQUEST: u64 = 256 * 1024;
 
 /// Counts the sockets that are open.
 #[derive(Clone, Default)]
@@ -28,6 +32,8 @@ impl Gauge {
 /// What is known of a socket from outside of the layers that own it.
 pub(super) struct Wire {
     written: AtomicU64,
+    /// Bytes that may still be read.
+    readable: AtomicU64,
     doubted: AtomicBool,
     gauge: Gauge,
 }
@@ -38,12 +44,38 @@ impl Wire {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// One request more is about to be sent: let its answer be read. What earlier ones left is kept, up to what
+    /// `requests` at once may need.
+    pub(super) fn allow_answer(&self, requests: u64) {
+        let max = READ_BYTES_PER_REQUEST * requests;
+        let topped_up = |left: u64| Some((left + READ_BYTES_PER_REQUEST).min(max));
+        let _ = self
+            .readable
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, topped_up);
+    }
+
+    fn received(&self, bytes: usize) -> io::Result<()> {
+        let less = |left: u64| (left > 0 || bytes == 0).then(|| left.saturating_sub(bytes as u64));
+        match self
+            .readable
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other(Flood)),
+        }
+    }
+
     /// Ask the kernel at the next read: tokio learns of a close only once its driver has run, and by then a request
     /// may have been written into a connection whose other end had gone.
     pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
     }
 }
+
+/// The receiver sent more than any answer has.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the receiver sent more than {} KiB for a request", READ_BYTES_PER_REQUEST / 1024)]
+pub(super) struct Flood;
 
 impl Drop for Wire {
     fn drop(&mut self) {
@@ -63,6 +95,8 @@ impl Socket {
         gauge.0.fetch_add(1, Ordering::Relaxed);
         let wire = Wire {
             written: AtomicU64::new(0),
+            // For the handshake.
+            readable: AtomicU64::new(READ_BYTES_PER_REQUEST),
             doubted: AtomicBool::new(false),
             gauge: gauge.clone(),
         };
@@ -93,13 +127,17 @@ impl AsyncRead for Socket {
             match (&*SockRef::from(&this.tcp)).read(buf.initialize_unfilled_to(room)) {
                 Ok(bytes) => {
                     buf.advance(bytes);
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(this.wire.received(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        Pin::new(&mut this.tcp).poll_read(cx, buf)
+        let before = buf.filled().len();
+        match Pin::new(&mut this.tcp).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(this.wire.received(buf.filled().len() - before)),
+            other => other,
+        }
     }
 }
 

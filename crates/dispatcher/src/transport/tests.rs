@@ -3,6 +3,7 @@
 mod answers;
 mod connections;
 mod encrypted;
+mod frames;
 mod receiver;
 mod routes;
 

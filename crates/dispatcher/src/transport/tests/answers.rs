@@ -22,12 +22,15 @@ async fn the_status_is_the_outcome() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = Receiver::answering(OK).await;
-    let head = format!(
-        "HTTP/1.1 301 Moved\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n",
-        elsewhere.url()
-    );
-    let receiver = Receiver::answering(head).await;
-    assert_eq!(status(post(&transport(AMPLE), &receiver.url()).await), 301);
+    let transport = transport(AMPLE);
+    for code in [300, 301, 302, 303, 307, 308] {
+        let head = format!(
+            "HTTP/1.1 {code} Moved\r\nLocation: {}\r\nRefresh: 0; url={0}\r\nContent-Length: 0\r\n\r\n",
+            elsewhere.url()
+        );
+        let receiver = Receiver::answering(head).await;
+        assert_eq!(status(post(&transport, &receiver.url()).await), code);
+    }
     assert_eq!(elsewhere.connections().await, 0);
 }
 
@@ -154,15 +157,116 @@ async fn headers_that_trickle_do_not_outlast_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_storm_of_informational_answers_does_not_outlast_the_deadline() {
+async fn informational_answers_that_trickle_do_not_outlast_the_deadline() {
     let receiver = Receiver::start(async |mut connection, _| {
         connection.request().await;
-        while connection.send("HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).await {}
+        connection
+            .trickle(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+            .await;
     })
     .await;
     let attempted = attempted(&transport(SHORT), request(&receiver.url())).await;
     assert!(attempted.duration < PROMPT, "{:?}", attempted.duration);
     assert_eq!(failure(attempted.outcome).0, FailureCode::Timeout);
+}
+
+/// Reading them until the deadline would keep a processor busy for as long.
+#[tokio::test]
+async fn a_storm_of_what_is_no_answer_is_cut_off_long_before_the_deadline() {
+    let transport = transport(AMPLE);
+    for storm in [
+        "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(60_000)),
+        "HTTP/1.1 199 \r\n\r\n".to_owned(),
+    ] {
+        let (sent, receiver) = flooding("", storm).await;
+        let attempted = attempted(&transport, request(&receiver.url())).await;
+        assert!(attempted.duration < PROMPT, "{:?}", attempted.duration);
+        let expected = "the receiver sent more than 256 KiB for a request".to_owned();
+        assert_eq!(failure(attempted.outcome), (FailureCode::BadResponse, expected));
+        assert!(sent.all().await < FLOOD_BYTES_MAX);
+    }
+    assert_eq!(transport.open_connections(), 0);
+}
+
+/// Ways to send a body for ever; of each, the status counts and what is read is bounded.
+#[tokio::test]
+async fn whatever_floods_a_body_is_cut_off() {
+    let transport = transport(AMPLE);
+    for (head, flood) in [
+        // Until the connection is closed.
+        ("\r\n", "x".repeat(4_096)),
+        ("Content-Length: 9223372036854775807\r\n\r\n", "x".repeat(4_096)),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n",
+            format!("1000\r\n{:4096}\r\n", "x"),
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n".repeat(100)),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n",
+            "1;extension=of-it\r\nx\r\n".repeat(100),
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\n1;", "x".repeat(4_096)),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n",
+            "X-Trailer: 1\r\n".repeat(100),
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n0\r\nX-Trailer: ",
+            "x".repeat(4_096),
+        ),
+        ("Transfer-Encoding: chunked\r\n\r\n", "0".repeat(4_096)),
+        ("Transfer-Encoding: gzip\r\n\r\n", "\u{1f}".repeat(4_096)),
+        (
+            "Transfer-Encoding: gzip, chunked\r\nContent-Encoding: br\r\n\r\n",
+            format!("1000\r\n{:4096}\r\n", "x"),
+        ),
+    ] {
+        let (sent, receiver) = flooding(&format!("HTTP/1.1 202 Accepted\r\n{head}"), flood).await;
+        let attempted = attempted(&transport, request(&receiver.url())).await;
+        assert!(attempted.duration < PROMPT, "{head:?}: {:?}", attempted.duration);
+        let answer = answer(attempted.outcome);
+        assert_eq!(answer.status.0, 202, "{head:?}");
+        assert!(answer.body.len() <= BODY_KEPT_BYTES_MAX, "{head:?}");
+        assert!(sent.all().await < FLOOD_BYTES_MAX, "{head:?}");
+    }
+    assert_eq!(transport.open_connections(), 0);
+}
+
+/// Far more than the kernels on both sides hold of what nobody reads, and far less than a second of a flood.
+const FLOOD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a flooding receiver got rid of before it was cut off.
+struct Sent(mpsc::UnboundedReceiver<usize>);
+
+impl Sent {
+    async fn all(mut self) -> usize {
+        within(self.0.recv())
+            .await
+            .expect("the receiver could write for ever")
+    }
+}
+
+/// A receiver that begins its answer so and then repeats something for as long as it can.
+async fn flooding(head: &str, flood: String) -> (Sent, Receiver) {
+    let (head, (done, sent)) = (head.to_owned(), mpsc::unbounded_channel());
+    let receiver = Receiver::start(move |mut connection, _| {
+        let (head, flood, done) = (head.clone(), flood.clone(), done.clone());
+        async move {
+            connection.request().await;
+            connection.send(head).await;
+            let mut bytes = 0;
+            while connection.send(&flood).await {
+                bytes += flood.len();
+                if bytes > FLOOD_BYTES_MAX {
+                    break;
+                }
+            }
+            let _ = done.send(bytes);
+        }
+    })
+    .await;
+    (Sent(sent), receiver)
 }
 
 #[tokio::test]

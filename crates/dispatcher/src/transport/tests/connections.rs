@@ -142,6 +142,58 @@ async fn bytes_that_nobody_asked_for_spoil_a_connection() {
     assert_eq!(receiver.connections().await, 2);
 }
 
+/// An answer behind the answer, in the same bytes: it is nobody's, least of all the next request's.
+#[tokio::test]
+async fn an_answer_too_many_is_never_taken_for_the_next_requests() {
+    const FORGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+    let transport = transport(AMPLE);
+    for (honest, body) in [
+        (OK, "ok"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", ""),
+        ("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", ""),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "ok",
+        ),
+        // Where it ends depends on the reader.
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "ok",
+        ),
+    ] {
+        for forged in [FORGED, "x", "\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
+            let receiver = Receiver::answering(format!("{honest}{forged}")).await;
+            for number in 1..4 {
+                let answer = answer(post(&transport, &receiver.url()).await);
+                assert_eq!(answer.body, body, "{honest:?} and {forged:?}");
+                assert_eq!(
+                    receiver.requests().len(),
+                    number,
+                    "each request was received once"
+                );
+            }
+            assert_eq!(receiver.connections().await, 3, "{honest:?} and {forged:?}");
+        }
+    }
+    assert_eq!(transport.open_connections(), 0);
+}
+
+/// Its end is where two headers that contradict each other say: no second request follows it.
+#[tokio::test]
+async fn an_answer_of_two_lengths_ends_its_connection() {
+    let receiver = Receiver::answering(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    )
+    .await;
+    let transport = transport(AMPLE);
+    for _ in 0..2 {
+        assert_eq!(answer(post(&transport, &receiver.url()).await).body, "ok");
+    }
+    assert_eq!(receiver.connections().await, 2);
+    assert_eq!(transport.open_connections(), 0);
+}
+
 #[tokio::test]
 async fn a_reset_before_the_headers_are_complete_is_a_reset() {
     for sent in ["", "HTTP/1.1 200 OK\r\nContent-"] {
@@ -298,6 +350,7 @@ async fn proxies_in_the_environment_are_ignored() {
         "HTTP_PROXY",
         "http_proxy",
         "HTTPS_PROXY",
+        "https_proxy",
         "ALL_PROXY",
         "all_proxy",
     ] {

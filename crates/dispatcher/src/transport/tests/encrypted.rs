@@ -23,17 +23,17 @@ use tokio_util::task::AbortOnDropHandle;
 use super::receiver::{OK, Receiver};
 use super::*;
 
-const NAME: &str = "hooks.example.com";
+pub(super) const NAME: &str = "hooks.example.com";
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(super) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub(super) fn authority() -> Authority {
     let mut params = CertificateParams::new([]).expect("valid");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate")
 }
 
-fn roots(authority: &Authority) -> RootCertStore {
+pub(super) fn roots(authority: &Authority) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots
         .add(authority.der().clone())
@@ -42,9 +42,9 @@ fn roots(authority: &Authority) -> RootCertStore {
 }
 
 /// A certificate and its key.
-type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
+pub(super) type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
-fn identity(
+pub(super) fn identity(
     authority: Option<&Authority>,
     name: &str,
     change: impl FnOnce(&mut CertificateParams),
@@ -60,7 +60,7 @@ fn identity(
     (certificate.expect("a certificate").der().clone(), key)
 }
 
-fn server_config((certificate, key): Identity, alpn: &[&str]) -> ServerConfig {
+pub(super) fn server_config((certificate, key): Identity, alpn: &[&str]) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has both")
@@ -167,7 +167,7 @@ async fn serve(acceptor: TlsAcceptor, stream: tokio::net::TcpStream, seen: Arc<S
 }
 
 /// A transport that trusts the authority, and a name that leads to this machine.
-fn transport_trusting(authority: &Authority) -> Transport {
+pub(super) fn transport_trusting(authority: &Authority) -> Transport {
     let names = Arc::new(Names::default());
     names.say(NAME, &["127.0.0.1"]);
     let config = TransportConfig {
@@ -309,6 +309,37 @@ async fn what_is_not_tls_is_a_tls_failure() {
         let (code, message) = failure(post(&transport, &url).await);
         assert_eq!(code, FailureCode::TlsFailed, "{message}");
     }
+}
+
+/// TLS 1.1 and what came before: the receiver chooses it, and there is no more to say.
+#[tokio::test]
+async fn a_receiver_that_speaks_only_an_older_tls_is_a_tls_failure() {
+    let transport = transport_trusting(&authority());
+    for version in [[3, 0], [3, 1], [3, 2]] {
+        let receiver = Receiver::start(move |mut connection, _| async move {
+            // A ServerHello: the version, 32 random bytes, no session, a cipher suite of the time, no compression.
+            let hello = [&version[..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+            let handshake = [&[2, 0, 0, 38], &hello[..]].concat();
+            connection
+                .send([&[22, version[0], version[1], 0, 42], &handshake[..]].concat())
+                .await;
+            connection.closed().await;
+        })
+        .await;
+        let url = receiver.url_as(NAME).replace("http:", "https:");
+        let (code, message) = failure(post(&transport, &url).await);
+        assert_eq!(code, FailureCode::TlsFailed, "{message}");
+    }
+    assert_eq!(transport.open_connections(), 0);
+}
+
+/// As a browser does: the dot at the end is no part of what a certificate names.
+#[tokio::test]
+async fn a_name_with_a_trailing_dot_has_the_certificate_of_the_name_without() {
+    let authority = authority();
+    let server = Server::start(server_config(identity(Some(&authority), NAME, |_| ()), &["h2"])).await;
+    let url = server.url_as(&format!("{NAME}."));
+    assert_eq!(status(post(&transport_trusting(&authority), &url).await), 200);
 }
 
 #[tokio::test]

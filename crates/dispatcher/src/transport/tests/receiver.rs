@@ -187,6 +187,11 @@ impl Connection {
         }
     }
 
+    /// Its socket.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     /// Until the caller has closed.
     pub(super) async fn closed(&mut self) {
         let mut rest = vec![];
