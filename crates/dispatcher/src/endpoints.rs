@@ -148,6 +148,15 @@ impl Endpoints {
         }
         let began = Instant::now();
         let session = self.inner.store.session().await?;
+        // Of thousands of endpoints, loading may take longer than a set is believed: asking whether it is still the same
+        // does not.
+        if let Some(kept) = self.kept(tenant, version) {
+            let versions = tenants::endpoints_versions(&session, &[tenant]).await?;
+            if versions.iter().any(|(_, version)| *version == kept.version) {
+                self.confirm(tenant, kept.version, began);
+                return Ok(kept);
+            }
+        }
         let loaded = endpoints::snapshot(&session, &[tenant]).await?;
         drop(session);
         let set = Arc::new(
@@ -163,6 +172,23 @@ impl Endpoints {
         };
         self.inner.entries.lock().insert(tenant, entry);
         Ok(set)
+    }
+
+    /// A set of at least this version, whenever it was current.
+    fn kept(&self, tenant: TenantId, version: i64) -> Option<Arc<EndpointSet>> {
+        let mut entries = self.inner.entries.lock();
+        let entry = entries.get_mut(&tenant)?;
+        entry.used_at = Instant::now();
+        (entry.set.version >= version).then(|| entry.set.clone())
+    }
+
+    /// What is kept of this version was current at that moment.
+    fn confirm(&self, tenant: TenantId, version: i64, at: Instant) {
+        if let Some(entry) = self.inner.entries.lock().get_mut(&tenant)
+            && entry.set.version == version
+        {
+            entry.current_at = entry.current_at.max(at);
+        }
     }
 
     fn cached(&self, tenant: TenantId, version: i64) -> Option<Arc<EndpointSet>> {
@@ -237,15 +263,8 @@ impl Endpoints {
         let (same, changed): (Vec<_>, Vec<_>) = versions
             .into_iter()
             .partition(|(tenant, version)| in_use.get(tenant) == Some(version));
-        {
-            let mut entries = self.inner.entries.lock();
-            for (tenant, version) in same {
-                if let Some(entry) = entries.get_mut(&tenant)
-                    && entry.set.version == version
-                {
-                    entry.current_at = entry.current_at.max(began);
-                }
-            }
+        for (tenant, version) in same {
+            self.confirm(tenant, version, began);
         }
         if changed.is_empty() {
             return Ok(());
