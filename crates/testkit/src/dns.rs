@@ -12,11 +12,14 @@ use tokio::time::timeout;
 use crate::PATIENCE;
 
 const TYPE_A: u16 = 1;
+const TYPE_CNAME: u16 = 5;
 const TYPE_AAAA: u16 = 28;
 const HEADER_BYTES: usize = 12;
 const FLAGS_ANSWER: u16 = 0x8580; // An authoritative answer, recursion desired and available.
 const CODE_NO_SUCH_NAME: u16 = 3;
 const CODE_FAILURE: u16 = 2;
+/// Aliases in one answer; a chain of more is a mistake of the test.
+const ALIASES_MAX: usize = 8;
 /// Nothing is to be remembered: the next question may get another answer.
 const TTL: u32 = 0;
 
@@ -49,6 +52,8 @@ impl Drop for Serving {
 pub enum NameAnswer {
     /// These addresses, each to the question for its family.
     Addresses(Vec<IpAddr>),
+    /// Another name, and what the server says of that.
+    Alias(String),
     /// There is no such name.
     NoSuchName,
     /// The server has a problem.
@@ -104,6 +109,11 @@ impl FakeDns {
         self.set(name, NameAnswer::Addresses(addresses));
     }
 
+    /// From now on, a name is an alias of another one.
+    pub fn alias(&self, name: &str, target: &str) {
+        self.set(name, NameAnswer::Alias(target.to_ascii_lowercase()));
+    }
+
     /// Every question so far, in order.
     pub fn questions(&self) -> Vec<Question> {
         lock(&self.shared.questions).clone()
@@ -142,12 +152,8 @@ async fn serve(socket: UdpSocket, shared: Arc<Shared>) {
         let Some((question, end)) = read_question(&packet[..length]) else {
             continue;
         };
-        let known = lock(&shared.names).get(&question.name).cloned();
-        let reply = answer(
-            &packet[..end],
-            question.record_type,
-            known.unwrap_or(NameAnswer::NoSuchName),
-        );
+        let (aliases, known) = follow(&lock(&shared.names), &question.name);
+        let reply = answer(&packet[..end], question.record_type, &aliases, known);
         lock(&shared.questions).push(question);
         shared.asked.send_modify(|count| *count += 1);
         if let Some(reply) = reply {
@@ -180,15 +186,36 @@ fn read_question(packet: &[u8]) -> Option<(Question, usize)> {
     Some((question, at + 4))
 }
 
+/// The names that a name is an alias of, one after the other, and what is known of the last.
+fn follow(names: &HashMap<String, NameAnswer>, name: &str) -> (Vec<String>, NameAnswer) {
+    let (mut aliases, mut current) = (vec![], name);
+    while let Some(NameAnswer::Alias(target)) = names.get(current) {
+        assert!(aliases.len() < ALIASES_MAX, "{name} has too many aliases");
+        aliases.push(target.clone());
+        current = target;
+    }
+    let known = names.get(current).cloned();
+    (aliases, known.unwrap_or(NameAnswer::NoSuchName))
+}
+
 /// The reply to a question: its own bytes, with other flags and the records behind it.
-fn answer(question: &[u8], record_type: u16, known: NameAnswer) -> Option<Vec<u8>> {
+fn answer(question: &[u8], record_type: u16, aliases: &[String], known: NameAnswer) -> Option<Vec<u8>> {
     let (code, addresses) = match known {
+        NameAnswer::Alias(_) => unreachable!("it was followed"),
         NameAnswer::Silence => return None,
         NameAnswer::NoSuchName => (CODE_NO_SUCH_NAME, vec![]),
         NameAnswer::Failure => (CODE_FAILURE, vec![]),
         NameAnswer::Addresses(addresses) => (0, addresses),
     };
-    let records: Vec<Vec<u8>> = addresses
+    // Whose record it is: the question's name, or the alias before it.
+    let mut owner = vec![0xc0, 12];
+    let mut records = vec![];
+    for alias in aliases {
+        let target = written(alias);
+        records.push(record(&owner, TYPE_CNAME, &target));
+        owner = target;
+    }
+    let addresses: Vec<Vec<u8>> = addresses
         .into_iter()
         .filter_map(|address| match (record_type, address) {
             (TYPE_A, IpAddr::V4(address)) => Some(address.octets().to_vec()),
@@ -196,21 +223,43 @@ fn answer(question: &[u8], record_type: u16, known: NameAnswer) -> Option<Vec<u8
             _ => None,
         })
         .collect();
+    records.extend(
+        addresses
+            .iter()
+            .map(|address| record(&owner, record_type, address)),
+    );
     let mut reply = question.to_vec();
     reply[2..4].copy_from_slice(&(FLAGS_ANSWER | code).to_be_bytes());
     let count = u16::try_from(records.len()).expect("a test gives few addresses");
     for (at, value) in [(4, 1), (6, count), (8, 0), (10, 0)] {
         reply[at..at + 2].copy_from_slice(&u16::to_be_bytes(value));
     }
-    for record in records {
-        reply.extend([0xc0, 12]); // The name: the question's.
-        reply.extend(record_type.to_be_bytes());
-        reply.extend([0, 1]);
-        reply.extend(TTL.to_be_bytes());
-        reply.extend(u16::try_from(record.len()).expect("4 or 16").to_be_bytes());
-        reply.extend(record);
-    }
+    reply.extend(records.concat());
     Some(reply)
+}
+
+fn record(owner: &[u8], record_type: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len()).expect("a name or an address");
+    [
+        owner,
+        &record_type.to_be_bytes(),
+        &[0, 1],
+        &TTL.to_be_bytes(),
+        &length.to_be_bytes(),
+        value,
+    ]
+    .concat()
+}
+
+/// A name as packets have it.
+fn written(name: &str) -> Vec<u8> {
+    let label = |label: &str| {
+        let length = u8::try_from(label.len()).expect("a short label");
+        [&[length], label.as_bytes()].concat()
+    };
+    let mut written: Vec<u8> = name.split('.').flat_map(label).collect();
+    written.push(0);
+    written
 }
 
 #[cfg(test)]
@@ -248,7 +297,18 @@ mod tests {
         );
         assert_eq!(reply[reply.len() - 4..], [10, 0, 0, 1]);
 
-        assert_eq!(dns.questions_for("a.test"), 2);
+        dns.resolve("b.test", &["10.0.0.2"]);
+        dns.alias("a.test", "b.test");
+        let reply = ask(&dns).await;
+        assert_eq!(
+            reply[..8],
+            *b"\x12\x34\x85\x80\0\x01\0\x02",
+            "an alias and an address"
+        );
+        let expected = b"\xc0\x0c\0\x05\0\x01\0\0\0\0\0\x08\x01b\x04test\0\x01b\x04test\0\0\x01\0\x01\0\0\0\0\0\x04\x0a\0\0\x02";
+        assert!(reply.ends_with(expected), "{reply:?}");
+
+        assert_eq!(dns.questions_for("a.test"), 3);
         dns.wait_for_question("a.test", 1).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use plumbline_testkit::dns::NameAnswer;
-use plumbline_testkit::{FakeDns, Receiver, Stack};
+use plumbline_testkit::{FakeDns, Gate, Receiver, Reply, Stack};
 use serde_json::json;
 
 use crate::{attempts, ends, text};
@@ -18,6 +18,11 @@ async fn s0_09_s0_40_only_public_https_urls_can_be_registered() {
     dns.resolve("six.example.test", &["fd00::1"]);
     dns.resolve("mapped.example.test", &["::ffff:10.0.0.1"]);
     dns.set("lost.example.test", NameAnswer::NoSuchName);
+    dns.alias("alias.example.test", "public.example.test");
+    dns.alias("hidden.example.test", "second.example.test");
+    dns.alias("second.example.test", "private.example.test");
+    dns.alias("metadata.example.test", "metadata.google.internal");
+    dns.resolve("metadata.google.internal", &["169.254.169.254"]);
     let stack = Stack::builder().public_addresses_only().dns(&dns).start().await;
     let register = async |url: &str| {
         let body = json!({"url": url, "eventTypes": ["bid.created"]});
@@ -27,6 +32,8 @@ async fn s0_09_s0_40_only_public_https_urls_can_be_registered() {
     for url in [
         "https://public.example.test/hook",
         "https://public.example.test:8443/hook",
+        "https://alias.example.test/hook",
+        "https://public.example.test./hook",
         // What does not resolve now may resolve later, and is judged then.
         "https://lost.example.test/hook",
         "https://1.1.1.1/hook",
@@ -47,6 +54,9 @@ async fn s0_09_s0_40_only_public_https_urls_can_be_registered() {
         "https://half.example.test/hook",
         "https://six.example.test/hook",
         "https://mapped.example.test/hook",
+        "https://hidden.example.test/hook",
+        "https://metadata.example.test/hook",
+        "https://private.example.test./hook",
         "https://localhost/hook",
         "https://hooks.localhost/hook",
         "https://printer.local/hook",
@@ -120,8 +130,9 @@ async fn s0_41_a_name_that_turns_private_after_registration_is_not_dialled() {
         .await;
     dns.resolve("rebind.example.test", &[PUBLIC]);
     dns.set("later.example.test", NameAnswer::NoSuchName);
+    dns.alias("alias.example.test", "rebind.example.test");
     let mut endpoints = vec![];
-    for name in ["rebind.example.test", "later.example.test"] {
+    for name in ["rebind.example.test", "later.example.test", "alias.example.test"] {
         let url = format!("https://{name}:{port}/hook");
         endpoints.push((name, stack.api().create_endpoint(&url, &["bid.created"]).await));
     }
@@ -220,4 +231,85 @@ async fn a_name_that_moves_to_another_allowed_address_is_followed() {
         .api()
         .wait_delivery_status(endpoint.id, &event, "succeeded")
         .await;
+}
+
+/// Each attempt asks anew, and what it is told then decides: for the dial, and for the connection that was kept.
+#[tokio::test]
+async fn a_name_that_changes_between_two_attempts_is_vetted_at_each() {
+    let dns = FakeDns::start().await;
+    let receiver = Receiver::start().await;
+    let port = receiver.addr().port();
+    // On the same port, at an address that the policy forbids.
+    let trap = std::net::TcpListener::bind(("127.0.0.2", port)).expect("the port is free there, too");
+    trap.set_nonblocking(true)
+        .expect("a socket can be made non-blocking");
+    let stack = Stack::builder()
+        .setting("ALLOW_NETWORKS", "127.0.0.1/32")
+        .setting("RETRY_SCHEDULE", "1200ms,6s")
+        .setting("RETRY_JITTER", "0")
+        .dns(&dns)
+        .start()
+        .await;
+    dns.resolve("changing.example.test", &["127.0.0.1"]);
+    let url = format!("http://changing.example.test:{port}/");
+    let endpoint = stack.api().create_endpoint(&url, &["bid.created"]).await;
+
+    // The name moves while its first attempt is under way, so that the second one comes after it for certain.
+    let gate = Gate::closed();
+    receiver.script("/", [Reply::status(500).behind(&gate), Reply::status(200)]);
+    let event = stack.api().publish("bid.created", json!({"id": 1})).await;
+    receiver.wait_for(1).await;
+    dns.resolve("changing.example.test", &["127.0.0.2"]);
+    gate.open();
+    stack.api().wait_attempts(endpoint.id, &event, 2).await;
+    dns.resolve("changing.example.test", &["127.0.0.1"]);
+    let delivery = stack
+        .api()
+        .wait_delivery_status(endpoint.id, &event, "succeeded")
+        .await;
+    assert_eq!(
+        ends(&delivery),
+        ["500", "address_forbidden", "200"],
+        "{delivery:#}"
+    );
+    assert_eq!(receiver.requests().len(), 2);
+    let dialled = trap.accept().map(|(_, from)| from);
+    assert!(dialled.is_err(), "{dialled:?} was dialled at a forbidden address");
+}
+
+/// What an answer or the environment says of other places changes nothing: the request goes to the endpoint's.
+#[tokio::test]
+async fn neither_a_redirect_nor_a_proxy_leads_anywhere_else() {
+    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    let proxy = format!("http://{}", elsewhere.addr());
+    let mut stack = Stack::builder().setting("RETRY_SCHEDULE", "10ms,10ms,10ms,10ms");
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
+        stack = stack.variable(name, &proxy);
+    }
+    let stack = stack.start().await;
+    let statuses = [301, 302, 303, 307, 308];
+    let redirect = |status| Reply::status(status).header("Location", &elsewhere.url("/elsewhere"));
+    receiver.script("/", statuses.map(redirect));
+    let endpoint = stack
+        .api()
+        .create_endpoint(&receiver.url("/"), &["bid.created"])
+        .await;
+    let event = stack.api().publish("bid.created", json!({"id": 1})).await;
+    let delivery = stack
+        .api()
+        .wait_delivery_status(endpoint.id, &event, "exhausted")
+        .await;
+    assert_eq!(
+        ends(&delivery),
+        statuses.map(|status| status.to_string()),
+        "{delivery:#}"
+    );
+    assert_eq!((receiver.requests().len(), elsewhere.connections()), (5, 0));
 }

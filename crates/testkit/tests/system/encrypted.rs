@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use plumbline_testkit::{FakeDns, Receiver, Stack};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
@@ -37,11 +37,24 @@ fn publish(authority: &Authority, file: &Path) {
     .expect("it can be written");
 }
 
-/// Speak TLS for a receiver that does not, as a load balancer does. Ends with the test.
-async fn terminate_tls(authority: &Authority, name: &str, receiver: SocketAddr) -> SocketAddr {
+/// Speak TLS for a receiver that does not, as a load balancer does: with a certificate for a name, signed by an authority
+/// or by nobody else, until the year's beginning or for long. Ends with the test.
+async fn terminate_tls(
+    authority: Option<&Authority>,
+    name: &str,
+    until: Option<i32>,
+    receiver: SocketAddr,
+) -> SocketAddr {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new([name.to_owned()]).expect("a name");
-    let certificate = params.signed_by(&key, authority).expect("a certificate");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+    if let Some(year) = until {
+        params.not_after = date_time_ymd(year, 1, 1);
+    }
+    let certificate = match authority {
+        Some(authority) => params.signed_by(&key, authority),
+        None => params.self_signed(&key),
+    };
+    let certificate = certificate.expect("a certificate");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has both")
@@ -75,9 +88,13 @@ async fn s0_09_an_https_endpoint_is_reached_by_its_name_if_its_certificate_is_ri
     let (trusted, stranger) = (authority(), authority());
     let file = std::env::temp_dir().join(format!("plumbline-authority-{:016x}.pem", rand::random::<u64>()));
     publish(&trusted, &file);
-    let right = terminate_tls(&trusted, "hooks.example.test", receiver.addr()).await;
-    let other = terminate_tls(&trusted, "other.example.test", receiver.addr()).await;
-    let unknown = terminate_tls(&stranger, "hooks.example.test", receiver.addr()).await;
+    const NAME: &str = "hooks.example.test";
+    let addr = receiver.addr();
+    let right = terminate_tls(Some(&trusted), NAME, None, addr).await;
+    let other = terminate_tls(Some(&trusted), "other.example.test", None, addr).await;
+    let unknown = terminate_tls(Some(&stranger), NAME, None, addr).await;
+    let self_signed = terminate_tls(None, NAME, None, addr).await;
+    let expired = terminate_tls(Some(&trusted), NAME, Some(2020), addr).await;
     let stack = Stack::builder()
         .setting("ALLOW_HTTP", "false")
         .setting("RETRY_SCHEDULE", "10ms")
@@ -92,6 +109,8 @@ async fn s0_09_an_https_endpoint_is_reached_by_its_name_if_its_certificate_is_ri
         (right, "succeeded", &["200"][..]),
         (other, "exhausted", &["tls_failed"; 2]),
         (unknown, "exhausted", &["tls_failed"; 2]),
+        (self_signed, "exhausted", &["tls_failed"; 2]),
+        (expired, "exhausted", &["tls_failed"; 2]),
     ] {
         let url = format!("https://hooks.example.test:{}/bwp", addr.port());
         let endpoint = stack.api().create_endpoint(&url, &["bid.accepted"]).await;
