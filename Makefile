@@ -48,6 +48,10 @@ bench: ## Measure every goal on private servers; WORKLOADS="fan-out-1 open-300" 
 fuzz: ## Fuzz every parser that reads what strangers send, for a minute each; SECONDS=600 and TARGETS="url json" choose
 	@SECONDS_EACH="$(SECONDS)" deploy/dev/fuzz.sh $(TARGETS)
 
+.PHONY: chaos
+chaos: ## Break everything at random for a while, then compare the books; SEED=7 MINUTES=10 chooses
+	@deploy/dev/chaos.sh
+
 .PHONY: lint
 lint: ## Check formatting, clippy, dependencies and the scripts
 	@deploy/dev/lint.sh

@@ -5,11 +5,12 @@
 #   broker.sh stop  DIR   stop it, and its epmd, and keep the data
 #   broker.sh kill  DIR   SIGKILL the Erlang VM, as a crash would
 #   broker.sh wipe  DIR   with the broker stopped, remove its data: queues, messages, users, vhosts
+#   broker.sh control DIR COMMAND...   run a command of rabbitmqctl on it
 #
 # Files DIR/conf.d/*.conf, if there are any, add to its configuration.
 # DIR/broker.env then has AMQP_URL, MANAGEMENT_URL, PROMETHEUS_URL and PID (of the Erlang VM itself).
 # Name, ports and password are chosen once and kept in DIR/identity.env, so it comes back at the same
-# URL. Works with RabbitMQ 3.10 and 4.x. Nothing here calls rabbitmqctl, which takes seconds.
+# URL. Works with RabbitMQ 3.10 and 4.x. Only `control` calls rabbitmqctl, which takes seconds.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/say.sh"
@@ -18,7 +19,7 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/process.sh"
 . "$here/lib/programs.sh"
 
-usage="usage: broker.sh start|stop|kill|wipe DIR"
+usage="usage: broker.sh start|stop|kill|wipe DIR, or broker.sh control DIR COMMAND..."
 verb=${1-} dir=${2-}
 [[ -n $verb && -n $dir ]] || die "$usage"
 dir=$(readlink -m "$dir") # The VM gets these paths and has a working directory of its own.
@@ -214,7 +215,20 @@ wipe() {
   rm -rf "$dir/mnesia" "$dir/generated" "$dir/schema" "$dir/broker.env"
 }
 
+# By the same rules as `run`: nothing from the caller or the system reaches it.
+control() {
+  local bin
+  bin=$(rabbitmq_bin) || die "no RabbitMQ found" "install one with: $here/install.sh broker"
+  vm_pid >/dev/null || die "RabbitMQ in $dir is not running" "start it first: $here/broker.sh start $dir"
+  identity
+  (cd / && env -i PATH="$PATH" HOME="$dir/home" LC_ALL=C.UTF-8 ERL_CRASH_DUMP=/dev/null \
+    ERL_EPMD_PORT="$epmd_port" RABBITMQ_NODENAME="$node" RABBITMQ_CONF_ENV_FILE="$dir/rabbitmq-env.conf" \
+    RABBITMQ_LOG_BASE="$dir/log" RABBITMQ_MNESIA_BASE="$dir/mnesia" \
+    "$bin/rabbitmqctl" --quiet --timeout 60 "$@")
+}
+
 case $verb in
+  control) control "${@:3}" ;;
   start) start ;;
   stop) stop ;;
   kill) kill_at_once ;;

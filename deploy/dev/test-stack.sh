@@ -7,6 +7,7 @@ set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/say.sh"
 . "$here/lib/state.sh"
+. "$here/lib/strays.sh"
 
 stack=$(readlink -f "$here/../..")/.local/test
 
@@ -47,13 +48,8 @@ up() {
 down() {
   [[ -d $stack ]] || return 0
   rm -f "$stack/test.env"
-  local server
   # What a test started for itself below PLUMBLINE_TEST_SCRATCH and did not live to stop.
-  for server in "$stack"/scratch/*/; do
-    if [[ -e $server/epmd.pid ]]; then "$here/broker.sh" kill "$server"; "$here/broker.sh" stop "$server"; fi
-    if [[ -e $server/identity.env && ! -e $server/epmd.pid ]]; then "$here/database.sh" kill "$server"; "$here/database.sh" wipe "$server"; fi
-  done
-  rm -rf "$stack/scratch"
+  remove_strays "$stack/scratch"
   # Killed, not stopped: the data go anyway, and RabbitMQ takes seconds to say good-bye.
   "$here/broker.sh" kill "$stack/broker"
   "$here/broker.sh" stop "$stack/broker"

@@ -17,6 +17,8 @@ use crate::ports;
 
 /// Bytes moved at once.
 const CHUNK_BYTES: usize = 16 * 1024;
+/// What a reader has to read the half that it gets of something torn.
+const READ_TIME: Duration = Duration::from_millis(10);
 
 /// A proxy to one address, on a port of its own. Dropped, it is gone and its connections with it.
 ///
@@ -37,6 +39,8 @@ struct Weather {
     latency: Duration,
     /// A connection made in an earlier epoch is reset.
     epoch: u64,
+    /// A connection made before this many tears is reset in the middle of what it carries next.
+    tears: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,7 @@ impl FaultProxy {
             mode: Mode::Forward,
             latency: Duration::ZERO,
             epoch: 0,
+            tears: 0,
         }));
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn({
@@ -93,6 +98,11 @@ impl FaultProxy {
     /// Reset every connection now. New ones are served.
     pub fn cut(&self) {
         self.weather.send_modify(|weather| weather.epoch += 1);
+    }
+
+    /// Reset every connection of now in the middle of what it carries next: the receiver of that gets its first half.
+    pub fn tear(&self) {
+        self.weather.send_modify(|weather| weather.tears += 1);
     }
 
     /// Move no byte any more, and close nothing: what a dead network looks like.
@@ -172,7 +182,7 @@ fn listen(listener: std::net::TcpListener) -> TcpListener {
 
 /// Carry one connection until it ends or is cut.
 async fn carry(client: TcpStream, target: SocketAddr, weather: watch::Receiver<Weather>) {
-    let epoch = weather.borrow().epoch;
+    let Weather { epoch, tears, .. } = *weather.borrow();
     let _ = client.set_nodelay(true);
     // Whichever way it ends, a dropped connection is a reset one; an orderly end is sent by `shutdown`.
     let _ = client.set_zero_linger();
@@ -196,15 +206,23 @@ async fn carry(client: TcpStream, target: SocketAddr, weather: watch::Receiver<W
     let (server_read, server_write) = server.into_split();
     tokio::select! {
         () = is_cut => {}
-        // Each direction ends by itself; a half-closed connection goes on.
-        _ = async { tokio::join!(
-            copy(client_read, server_write, weather.clone()),
-            copy(server_read, client_write, weather.clone()),
+        // Each direction ends by itself, and a half-closed connection goes on; a torn one ends as a whole.
+        _ = async { tokio::try_join!(
+            copy(client_read, server_write, weather.clone(), tears),
+            copy(server_read, client_write, weather.clone(), tears),
         ) } => {}
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+/// The connection was torn.
+struct Torn;
+
+async fn copy(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+    tears: u64,
+) -> Result<(), Torn> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
         let count = match from.read(&mut chunk).await {
@@ -216,11 +234,18 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watc
             sleep(latency).await;
         }
         calm(&mut weather).await;
+        if weather.borrow().tears != tears {
+            let _ = to.write_all(&chunk[..count / 2]).await;
+            // The reset that follows overtakes what has not been read.
+            sleep(READ_TIME).await;
+            return Err(Torn);
+        }
         if to.write_all(&chunk[..count]).await.is_err() {
             break;
         }
     }
     let _ = to.shutdown().await;
+    Ok(())
 }
 
 /// Wait out a black hole.
@@ -277,5 +302,28 @@ mod tests {
         assert!(timeout(Duration::from_millis(200), ask(&proxy)).await.is_err());
         proxy.resume();
         assert_eq!(ask(&proxy).await, Ok(200));
+    }
+
+    #[tokio::test]
+    async fn a_torn_connection_ends_in_the_middle_of_what_it_carries() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let proxy = FaultProxy::start(listener.local_addr().expect("it is bound"));
+        let mut client = TcpStream::connect(proxy.addr()).await.expect("the proxy listens");
+        let (mut server, _) = listener.accept().await.expect("the proxy dials");
+        let mut got = [0; 16];
+        client.write_all(b"whole").await.expect("it is open");
+        assert_eq!(server.read(&mut got).await.expect("it is open"), 5);
+
+        proxy.tear();
+        client.write_all(b"0123456789").await.expect("it is open");
+        assert_eq!(server.read(&mut got).await.expect("the half that was sent"), 5);
+        assert_eq!(&got[..5], b"01234");
+        assert!(server.read(&mut got).await.map_or(true, |count| count == 0));
+        assert!(client.read(&mut got).await.map_or(true, |count| count == 0));
+
+        let mut next = TcpStream::connect(proxy.addr()).await.expect("the proxy listens");
+        let (mut server, _) = listener.accept().await.expect("the proxy dials");
+        next.write_all(b"0123456789").await.expect("it is open");
+        assert_eq!(server.read(&mut got).await.expect("it is whole"), 10);
     }
 }

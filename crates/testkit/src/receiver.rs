@@ -3,6 +3,7 @@
 mod wire;
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -45,6 +46,18 @@ struct State {
     standing: HashMap<String, Reply>,
     /// The answer everywhere else.
     otherwise: Option<Reply>,
+    /// Who answers instead of all of these.
+    judge: Option<Judge>,
+}
+
+/// Looks at a request and chooses its answer.
+#[derive(Clone)]
+struct Judge(Arc<dyn Fn(&Received) -> Reply + Send + Sync>);
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
 }
 
 impl Receiver {
@@ -98,6 +111,12 @@ impl Receiver {
             .entry(path.to_owned())
             .or_default()
             .extend(replies);
+    }
+
+    /// From now on, every request is shown to this judge, who chooses its answer. Nothing is remembered then: a long
+    /// run would not fit, and the judge can keep what it needs.
+    pub fn judge(&self, judge: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
+        self.lock().judge = Some(Judge(Arc::new(judge)));
     }
 
     /// Everything that has arrived, in order of arrival.
@@ -255,6 +274,10 @@ impl Shared {
     /// Remember a request and choose its answer.
     fn received(&self, mut request: Received) -> Reply {
         let mut state = self.lock();
+        if let Some(Judge(judge)) = state.judge.clone() {
+            drop(state);
+            return judge(&request);
+        }
         let scripted = state.scripts.get_mut(&request.path).and_then(VecDeque::pop_front);
         let reply = scripted
             .or_else(|| state.standing.get(&request.path).cloned())

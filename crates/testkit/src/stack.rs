@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use url::Url;
 
-pub use broker::Broker;
+pub use broker::{Broker, Resource};
 pub use database::Database;
 pub use process::{Log, Process, binary};
 pub use script::value as script_value;
@@ -86,6 +86,7 @@ pub struct Builder {
     broker_proxy: bool,
     database_proxy: bool,
     servers: Option<Servers>,
+    place: Option<Place>,
     binaries: Option<PathBuf>,
 }
 
@@ -95,6 +96,17 @@ impl Builder {
     pub fn servers(mut self, servers: Servers) -> Self {
         self.servers = Some(servers);
         self
+    }
+
+    /// Servers of its own only: their data live below `scratch`, and the development stack's scripts in `scripts` start
+    /// them.
+    #[must_use]
+    pub fn all_private(mut self, scratch: &Path, scripts: &Path) -> Self {
+        self.place = Some(Place {
+            scratch: scratch.to_owned(),
+            scripts: scripts.to_owned(),
+        });
+        self.private_broker().private_database()
     }
 
     /// The directory of the binaries to run; the one of the running test's own build unless said.
@@ -170,8 +182,11 @@ impl Builder {
     /// # Panics
     /// When something does not start; the message shows its log.
     pub async fn start(self) -> Stack {
-        let servers = self.servers.unwrap_or_else(Servers::of_the_tests);
-        let scratch = servers.scratch.clone();
+        let ground = match self.place {
+            Some(place) => Ground::Private(place),
+            None => Ground::Shared(self.servers.unwrap_or_else(Servers::of_the_tests)),
+        };
+        let scratch = ground.scratch().to_owned();
         let binaries = self.binaries.unwrap_or_else(process::built_beside);
         let id = format!("{:016x}", rand::random::<u64>());
         let directory = scratch.join(&id);
@@ -181,15 +196,25 @@ impl Builder {
         let http = HttpClient::new();
         let (database, broker) = tokio::join!(
             async {
-                match self.private_database {
-                    true => Database::private(&scratch.join(format!("{id}-database"))).await,
-                    false => Database::shared(&servers.database, &id).await,
+                match &ground {
+                    Ground::Shared(servers) if !self.private_database => {
+                        Database::shared(&servers.database, &id).await
+                    }
+                    _ => {
+                        let directory = scratch.join(format!("{id}-database"));
+                        Database::private(ground.script("DATABASE"), &directory).await
+                    }
                 }
             },
             async {
-                match self.private_broker {
-                    true => Broker::private(&scratch.join(format!("{id}-broker")), http.clone()).await,
-                    false => Broker::shared(&servers, &id, http.clone()).await,
+                match &ground {
+                    Ground::Shared(servers) if !self.private_broker => {
+                        Broker::shared(servers, &id, http.clone()).await
+                    }
+                    _ => {
+                        let directory = scratch.join(format!("{id}-broker"));
+                        Broker::private(ground.script("BROKER"), &directory, http.clone()).await
+                    }
                 }
             }
         );
@@ -267,6 +292,39 @@ impl Builder {
         stack.start_processes().await;
         stack.api = Some(stack.tenant("Acme").await);
         stack
+    }
+}
+
+/// Where servers of a system's own live.
+#[derive(Debug)]
+struct Place {
+    scratch: PathBuf,
+    scripts: PathBuf,
+}
+
+/// Where a system's servers come from.
+enum Ground {
+    Shared(Servers),
+    Private(Place),
+}
+
+impl Ground {
+    fn scratch(&self) -> &Path {
+        match self {
+            Self::Shared(servers) => &servers.scratch,
+            Self::Private(place) => &place.scratch,
+        }
+    }
+
+    /// The script that starts and stops a `DATABASE` or a `BROKER`.
+    fn script(&self, server: &str) -> String {
+        match self {
+            Self::Shared(_) => test_variable(&format!("PLUMBLINE_TEST_{server}_SCRIPT")),
+            Self::Private(place) => {
+                let script = place.scripts.join(format!("{}.sh", server.to_lowercase()));
+                script.display().to_string()
+            }
+        }
     }
 }
 
@@ -411,6 +469,21 @@ impl Stack {
     /// What nobody may ever see: the master keys.
     pub fn master_keys(&self) -> &str {
         &self.secrets[0]
+    }
+
+    /// Copy the logs of the processes and of private servers into a directory, which is made.
+    ///
+    /// # Errors
+    /// When they cannot be copied.
+    pub fn keep_logs(&self, directory: &Path) -> std::io::Result<()> {
+        fs::create_dir_all(directory)?;
+        let own = self.processes().map(|process| process.log().path().to_owned());
+        for log in own.chain(self.database.logs()).chain(self.broker.logs()) {
+            if let (true, Some(name)) = (log.is_file(), log.file_name()) {
+                fs::copy(&log, directory.join(name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything that the processes have written so far.

@@ -8,7 +8,7 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, NodeDep, Package};
 
 /// Who may depend on whom. The same table, without the testkit's empty row, stands in `docs/ARCHITECTURE.md` under "Arrows".
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("broker", &["domain"]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("testkit", &[]),
     ("bench", &["testkit"]),
     ("fuzz", &["api", "broker", "domain", "engine", "testkit"]),
+    ("chaos", &["testkit"]),
 ];
 
 /// Each foreign technology has one door, for what ships. The same table stands in `deny.toml`.
@@ -62,7 +63,7 @@ const NOT_IN_DOMAIN: [&str; 12] = [
 const TESTKIT: &str = "testkit";
 /// Never shipped, so they may look behind every door: they watch the system from outside, seed its tables and ask them,
 /// and call its parsers one by one.
-const NEVER_SHIPPED: [&str; 3] = [TESTKIT, "bench", "fuzz"];
+const NEVER_SHIPPED: [&str; 4] = [TESTKIT, "bench", "chaos", "fuzz"];
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);

@@ -46,8 +46,16 @@ erlang_epmd() {
   return 1
 }
 
-# Where cargo puts release binaries: not always ./target, a caller may share one between checkouts.
+# Where cargo puts binaries: not always ./target, a caller may share one between checkouts.
 release_bin() {
+  target_directory /release
+}
+
+debug_bin() {
+  target_directory /debug
+}
+
+target_directory() {
   cargo metadata --format-version 1 --no-deps 2>/dev/null |
-    grep -o '"target_directory":"[^"]*"' | head -n 1 | sed 's/.*:"\(.*\)"/\1\/release/'
+    grep -o '"target_directory":"[^"]*"' | head -n 1 | sed "s|.*:\"\(.*\)\"|\1$1|"
 }

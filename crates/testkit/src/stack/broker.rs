@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Servers, script, test_variable};
+use super::{Servers, script};
 use crate::http::{Answer, HttpClient};
 
 /// A virtual host that only one test uses.
@@ -26,6 +26,15 @@ pub struct Broker {
 enum Home {
     Shared,
     Private { script: String, directory: PathBuf },
+}
+
+/// What a broker may be short of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// Memory.
+    Memory,
+    /// Disk.
+    Disk,
 }
 
 /// A message that lies in a queue.
@@ -60,14 +69,14 @@ impl Broker {
         broker
     }
 
-    pub(super) async fn private(directory: &Path, http: HttpClient) -> Self {
+    pub(super) async fn private(script: String, directory: &Path, http: HttpClient) -> Self {
         let nowhere: Url = "amqp://nowhere".parse().expect("a URL");
         let mut broker = Self {
             amqp_url: nowhere.clone(),
             management_url: nowhere,
             vhost: "%2f".to_owned(),
             home: Home::Private {
-                script: test_variable("PLUMBLINE_TEST_BROKER_SCRIPT"),
+                script,
                 directory: directory.to_owned(),
             },
             http,
@@ -116,11 +125,45 @@ impl Broker {
         self.private_script("wipe").await;
     }
 
+    /// Raise a private broker's alarm: it blocks everybody who publishes.
+    ///
+    /// # Panics
+    /// When the broker is shared, or does not run.
+    pub async fn raise_alarm(&self, resource: Resource) {
+        self.control(match resource {
+            Resource::Memory => &["set_vm_memory_high_watermark", "0.00001"],
+            Resource::Disk => &["set_disk_free_limit", "1000TB"],
+        })
+        .await;
+    }
+
+    /// End the alarm.
+    ///
+    /// # Panics
+    /// When the broker is shared, or does not run.
+    pub async fn clear_alarm(&self, resource: Resource) {
+        self.control(match resource {
+            Resource::Memory => &["set_vm_memory_high_watermark", "0.4"],
+            Resource::Disk => &["set_disk_free_limit", "50MB"],
+        })
+        .await;
+    }
+
+    async fn control(&self, command: &[&str]) {
+        self.private_script_with("control", command).await;
+    }
+
     async fn private_script(&self, verb: &str) {
+        self.private_script_with(verb, &[]).await;
+    }
+
+    async fn private_script_with(&self, verb: &str, extra: &[&str]) {
         let Home::Private { script, directory } = &self.home else {
             panic!("the broker is shared")
         };
-        script::run(script, vec![verb.to_owned(), directory.display().to_string()]).await;
+        let mut arguments = vec![verb.to_owned(), directory.display().to_string()];
+        arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
+        script::run(script, arguments).await;
     }
 
     /// Put a payload into a queue, past everything that Plumbline would check.
@@ -180,6 +223,31 @@ impl Broker {
             .collect();
         names.sort();
         names
+    }
+
+    /// How many messages lie in a queue; `None` when there is no such queue, or the broker
+    /// does not know yet.
+    ///
+    /// # Panics
+    /// When the broker does not answer.
+    pub async fn messages(&self, queue: &str) -> Option<u64> {
+        let path = format!("/api/queues/{}/{queue}?columns=messages", self.vhost);
+        let answer = self.management(Method::GET, &path, &Value::Null).await;
+        (answer.status.as_u16() == 200).then(|| answer.json()["messages"].as_u64())?
+    }
+
+    /// The logs of a private broker.
+    pub(super) fn logs(&self) -> Vec<PathBuf> {
+        let Home::Private { directory, .. } = &self.home else {
+            return vec![];
+        };
+        let own = std::fs::read_dir(directory.join("log"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        own.map(|entry| entry.path())
+            .chain([directory.join("rabbitmq.log")])
+            .collect()
     }
 
     async fn management(&self, method: Method, path: &str, body: &Value) -> Answer {

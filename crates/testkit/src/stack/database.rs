@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tokio_postgres::{Client, NoTls};
 use url::Url;
 
-use super::{script, test_variable};
+use super::script;
 
 /// A database that only one test uses.
 #[derive(Debug)]
@@ -35,8 +35,7 @@ impl Database {
         }
     }
 
-    pub(super) async fn private(directory: &Path) -> Self {
-        let script = test_variable("PLUMBLINE_TEST_DATABASE_SCRIPT");
+    pub(super) async fn private(script: String, directory: &Path) -> Self {
         let home = Home::Private {
             script,
             directory: directory.to_owned(),
@@ -90,6 +89,14 @@ impl Database {
         let mut arguments = vec![verb.to_owned(), directory.display().to_string()];
         arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
         script::run(script, arguments).await;
+    }
+
+    /// The logs of a private server.
+    pub(super) fn logs(&self) -> Vec<PathBuf> {
+        match &self.home {
+            Home::Shared { .. } => vec![],
+            Home::Private { directory, .. } => vec![directory.join("postgres.log")],
+        }
     }
 
     pub(super) async fn remove(&self) {

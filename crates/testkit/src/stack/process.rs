@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use std::{env, fs};
 
 use hyper::Method;
@@ -15,6 +16,8 @@ use crate::http::{Answer, HttpClient};
 
 /// How much of a log a failed test shows.
 const LINES_SHOWN: usize = 80;
+/// How long a process may take to say whether it is ready; longer is no.
+const READINESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A process of the system under test. It can be killed and started again, and keeps its ports and settings.
 #[derive(Debug)]
@@ -103,6 +106,12 @@ impl Process {
         .await;
     }
 
+    /// Whether its admin port says that it is ready, now.
+    pub async fn is_ready(&self) -> bool {
+        let answer = tokio::time::timeout(READINESS_PATIENCE, self.admin("/readyz")).await;
+        answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status.as_u16() == 200))
+    }
+
     /// Ask its admin port.
     ///
     /// # Errors
@@ -132,16 +141,23 @@ impl Process {
             .id()
     }
 
+    /// How it has ended by itself, if it has.
+    ///
+    /// # Panics
+    /// When it was not started, or was stopped.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        match self.child.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(child) => child.try_wait().expect("a child can be asked"),
+            None => panic!("{} does not run", self.name()),
+        }
+    }
+
     /// Fail if it has ended by itself.
     ///
     /// # Panics
     /// When it has.
     pub fn assert_runs(&self) {
-        let ended = match self.child.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(child) => child.try_wait().expect("a child can be asked"),
-            None => panic!("{} does not run", self.name()),
-        };
-        if let Some(status) = ended {
+        if let Some(status) = self.ended() {
             panic!("{} has ended by itself: {status}", self.name());
         }
     }

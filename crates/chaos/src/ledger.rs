@@ -1,0 +1,101 @@
+//! What the database says.
+
+use tokio_postgres::Client;
+
+use crate::books::{AttemptRow, Books, DeliveryRow, EventRow, Status};
+use crate::event;
+
+/// Read everything into the books.
+///
+/// # Errors
+/// When the database does not answer, or says something that nobody knows.
+pub(crate) async fn read(client: &Client, books: &mut Books) -> Result<(), String> {
+    let rows = query(
+        client,
+        "SELECT 'evt_' || replace(id::text, '-', ''), data FROM plumbline.events ORDER BY id",
+    )
+    .await?;
+    books.events = rows
+        .iter()
+        .map(|row| EventRow {
+            id: row.get(0),
+            mark: event::mark_in(row.get::<_, String>(1).as_bytes()).unwrap_or_default(),
+        })
+        .collect();
+
+    let rows = query(
+        client,
+        "SELECT 'dlv_' || replace(id::text, '-', ''), 'evt_' || replace(event_id::text, '-', ''), endpoint_id, kind, status,
+            attempt_count, error
+        FROM plumbline.deliveries ORDER BY id",
+    )
+    .await?;
+    books.deliveries = rows
+        .iter()
+        .map(|row| {
+            let status: String = row.get(4);
+            Ok(DeliveryRow {
+                id: row.get(0),
+                event: row.get(1),
+                endpoint: row.get(2),
+                is_replay: row.get::<_, String>(3) == "replay",
+                status: Status::parse(&status).ok_or_else(|| format!("a delivery is {status}"))?,
+                attempt_count: count(row.get(5)),
+                error: row.get(6),
+            })
+        })
+        .collect::<Result<_, String>>()?;
+
+    let rows = query(
+        client,
+        "SELECT 'dlv_' || replace(delivery_id::text, '-', ''), number,
+            coalesce(substring(request_headers FROM 't=[0-9]+,v1=[0-9a-f]+'), ''), response_status
+        FROM plumbline.delivery_attempts ORDER BY delivery_id, number",
+    )
+    .await?;
+    books.attempts = rows
+        .iter()
+        .map(|row| AttemptRow {
+            delivery: row.get(0),
+            number: count(row.get(1)),
+            signature: row.get(2),
+            status: row
+                .get::<_, Option<i16>>(3)
+                .and_then(|status| u16::try_from(status).ok()),
+        })
+        .collect();
+
+    let rows = query(
+        client,
+        "SELECT 'evt_' || replace(event_id::text, '-', '') FROM plumbline.outbox ORDER BY event_id",
+    )
+    .await?;
+    books.outbox = rows.iter().map(|row| row.get(0)).collect();
+    Ok(())
+}
+
+/// How much is not finished: events that wait for their deliveries, and deliveries that wait for an attempt.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn unfinished(client: &Client) -> Result<(i64, i64), String> {
+    let rows = query(
+        client,
+        "SELECT (SELECT count(*) FROM plumbline.outbox),
+            (SELECT count(*) FROM plumbline.deliveries WHERE status = 'pending')",
+    )
+    .await?;
+    let row = rows.first().ok_or("no row")?;
+    Ok((row.get(0), row.get(1)))
+}
+
+async fn query(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::Row>, String> {
+    client
+        .query(sql, &[])
+        .await
+        .map_err(|error| format!("the database does not answer: {error:?}"))
+}
+
+fn count(number: i16) -> usize {
+    usize::try_from(number).unwrap_or_default()
+}
