@@ -76,7 +76,8 @@ async fn ask(api: &Api, method: Method, path: &str, headers: &[(&str, &str)], bo
     let answer = timeout(ANSWER_PATIENCE, api.try_send(method, path, headers, body)).await;
     let answer = answer.ok()?.ok()?;
     let status = answer.status.as_u16();
-    if status >= 500 || status == 429 {
+    // 408 is no answer to this request: the server closes a connection on which it has waited for one for too long.
+    if status >= 500 || matches!(status, 408 | 429) {
         return None;
     }
     let text: String = answer.text().chars().take(TEXT_MAX).collect();

@@ -155,18 +155,17 @@ async fn all(
 
     for step in Plan::new(seed, Run::of(arguments.length())) {
         join_all(step.strikes.iter().map(|strike| striker.strike(*strike))).await;
-        if let Then::Calm(calm) = step.then {
+        let is_last = began.elapsed() >= arguments.length();
+        if is_last || step.then != Then::AtOnce {
             report.recovered(watch.recover(journal).await);
+        }
+        if is_last || report.is_hopeless() {
+            break;
+        }
+        if let Then::Calm(calm) = step.then {
             sleep(calm).await;
         }
-        if began.elapsed() >= arguments.length() {
-            break;
-        }
-        if report.is_hopeless() {
-            break;
-        }
     }
-    report.recovered(watch.recover(journal).await);
     report.struck_for = began.elapsed();
 
     end_of_work.now();

@@ -125,7 +125,7 @@ impl Striker<'_> {
             Kind::ReceiverClock => {
                 let (least, most) = CLOCK_OFF_SECONDS;
                 let off = least + i64::from(strike.chance) % (most - least);
-                let is_slow = strike.chance % 2 == 0;
+                let is_slow = strike.chance.is_multiple_of(2);
                 self.receivers.set_clock_off(if is_slow { -off } else { off });
                 sleep(lasts).await;
                 self.receivers.set_clock_off(0);

@@ -184,7 +184,7 @@ impl Builder {
     pub async fn start(self) -> Stack {
         let ground = match self.place {
             Some(place) => Ground::Private(place),
-            None => Ground::Shared(self.servers.unwrap_or_else(Servers::of_the_tests)),
+            None => Ground::Shared(Box::new(self.servers.unwrap_or_else(Servers::of_the_tests))),
         };
         let scratch = ground.scratch().to_owned();
         let binaries = self.binaries.unwrap_or_else(process::built_beside);
@@ -304,7 +304,7 @@ struct Place {
 
 /// Where a system's servers come from.
 enum Ground {
-    Shared(Servers),
+    Shared(Box<Servers>),
     Private(Place),
 }
 

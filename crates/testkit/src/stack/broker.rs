@@ -132,7 +132,7 @@ impl Broker {
     pub async fn raise_alarm(&self, resource: Resource) {
         self.control(match resource {
             Resource::Memory => &["set_vm_memory_high_watermark", "0.00001"],
-            Resource::Disk => &["set_disk_free_limit", "1000TB"],
+            Resource::Disk => &["set_disk_free_limit", "1000000000000000"],
         })
         .await;
     }
