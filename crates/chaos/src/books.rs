@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::plan::Kind;
 
+/// How long an attempt may take here, in milliseconds.
+pub(crate) const ATTEMPT_MS: u64 = 3_000;
+
 /// A moment, in milliseconds since 1970. All ledgers are written on one machine, so one clock made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Moment(pub(crate) u64);

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Serialize;
 
 use crate::books::{
-    Answer, Arrival, AttemptRow, Books, DeliveryRow, EndpointEntry, EventRow, Fault, Moment, Publication,
-    Reaction, Status,
+    ATTEMPT_MS, Answer, Arrival, AttemptRow, Books, DeliveryRow, EndpointEntry, EventRow, Fault, Moment,
+    Publication, Reaction, Status,
 };
 use crate::plan::{Kind, Victim};
 
@@ -525,12 +525,10 @@ impl Handled<'_> {
     fn excuse(self, faults: &[Fault]) -> Option<Explanation> {
         let after_ms = match self.arrival.reaction {
             Reaction::Takes { after_ms } => after_ms,
-            Reaction::TakesSilently | Reaction::Refuses(_) | Reaction::Hangs => 0,
+            Reaction::TakesSilently | Reaction::Refuses(_) => 0,
+            Reaction::Hangs => ATTEMPT_MS,
         };
-        let (from, to) = (
-            self.arrival.at.minus(RECORD_MS),
-            self.arrival.at.plus(after_ms + RECORD_MS),
-        );
+        let (from, to) = (self.arrival.at, self.arrival.at.plus(after_ms + RECORD_MS));
         let touches = |fault: &&Fault| excuses(fault.kind) && fault.struck <= to && felt_until(fault) >= from;
         let fault = faults.iter().rev().find(touches)?;
         Some(Explanation::Unrecorded(fault.kind))

@@ -13,7 +13,7 @@ use plumbline_testkit::{Process, Stack};
 use tokio::time::{Instant, sleep};
 
 use crate::arguments::Arguments;
-use crate::books::{Answer, Books};
+use crate::books::{ATTEMPT_MS, Answer, Books};
 use crate::client::{self, Insistence, Patience};
 use crate::journal::{Journal, now};
 use crate::ledger;
@@ -30,8 +30,7 @@ const DISPATCHERS: usize = 2;
 /// Delays between attempts: short, so that a run ends; in all longer than receivers are ever away.
 const RETRY_SCHEDULE: [&str; 7] = ["1s", "2s", "3s", "4s", "5s", "8s", "8s"];
 /// What else the processes are told.
-const SETTINGS: [(&str, &str); 5] = [
-    ("ATTEMPT_TIMEOUT", "3s"),
+const SETTINGS: [(&str, &str); 4] = [
     ("DISABLE_AFTER", "0"),
     // Long enough that a busy machine is no loss, short enough for a run of minutes.
     ("RECOVERY_GRACE", "8s"),
@@ -116,6 +115,7 @@ async fn start(arguments: &Arguments, scratch: &Path, binaries: &Path) -> Stack 
         .dispatchers(DISPATCHERS)
         .setting("LOG", &arguments.log)
         .setting("RETRY_SCHEDULE", &RETRY_SCHEDULE.join(","))
+        .setting("ATTEMPT_TIMEOUT", &format!("{ATTEMPT_MS}ms"))
         .setting("MAX_ENDPOINTS_PER_TENANT", &ENDPOINTS_MAX.to_string());
     for (name, value) in SETTINGS {
         builder = builder.setting(name, value);
