@@ -5,6 +5,7 @@
 #   database.sh stop  DIR                       stop it and keep the data
 #   database.sh kill  DIR                       SIGKILL the postmaster, as a crash would
 #   database.sh wipe  DIR                       with the server stopped, remove the data
+#   database.sh copy  DIR PRIMARY               make DIR a standby of the server in PRIMARY, which runs; then start it
 #
 # DIR/database.env then has DATABASE_URL and PID. The port and the password are chosen once and kept in
 # DIR/identity.env, so it comes back at the same URL. It listens on 127.0.0.1 only and asks for the
@@ -17,7 +18,7 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/process.sh"
 . "$here/lib/programs.sh"
 
-usage="usage: database.sh start|stop|kill|wipe DIR [setting=value ...]"
+usage="usage: database.sh start|stop|kill|wipe DIR [setting=value ...], or database.sh copy DIR PRIMARY"
 verb=${1-} dir=${2-}
 [[ -n $verb && -n $dir ]] || die "$usage"
 dir=$(readlink -m "$dir") # We change directories on the way.
@@ -105,6 +106,32 @@ create_data() {
   owned "$bin/postgres" --single -D "$place/data.new" postgres <<<'CREATE DATABASE plumbline' >>"$dir/initdb.log" 2>&1 ||
     { show_log "$dir/initdb.log"; die "the database could not be created" "see above"; }
   mv "$place/data.new" "$place/data"
+  if [[ $place != "$dir" ]]; then ln -sfn "$place/data" "$dir/data"; fi
+}
+
+# A standby is a copy of its primary, password included, and follows it through a replication slot of its own.
+copy() {
+  local primary=$1 bin place primary_port
+  make_state_dir "$dir"
+  hold_lock "$dir/lock"
+  [[ ! -e $dir/data/PG_VERSION ]] || die "$dir has data of its own" "give an empty directory"
+  bin=$(postgres_bin "$(cat "$primary/data/PG_VERSION" 2>/dev/null || true)") ||
+    die "no working PostgreSQL server found" "install one with: $here/install.sh database"
+  port='' password=''
+  # shellcheck source=/dev/null
+  . "$primary/identity.env" || die "there is no server in $primary" "make one with: $here/database.sh start $primary"
+  primary_port=$port port=
+  assignments port password | replace_file "$dir/identity.env"
+
+  place=$(data_place)
+  mkdir "$place/data"
+  chmod 700 "$place/data"
+  if [[ -n $owner ]]; then chown "$owner" "$place/data"; fi
+  (cd / && unset "${!PG@}" && PGPASSWORD=$password LC_ALL=C "${as_owner[@]}" \
+    "$bin/pg_basebackup" --host=127.0.0.1 --port="$primary_port" --username=plumbline --no-password \
+    --pgdata="$place/data" --wal-method=stream --checkpoint=fast --write-recovery-conf \
+    --create-slot --slot="standby_$(random_secret 4)") >"$dir/copy.log" 2>&1 ||
+    { show_log "$dir/copy.log"; die "the server in $primary could not be copied" "see above"; }
   if [[ $place != "$dir" ]]; then ln -sfn "$place/data" "$dir/data"; fi
 }
 
@@ -218,5 +245,6 @@ case $verb in
   stop) stop ;;
   kill) kill_at_once ;;
   wipe) wipe ;;
+  copy) copy "${1:?$usage}" ;;
   *) die "$usage" ;;
 esac

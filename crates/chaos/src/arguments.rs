@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::plan::Scenario;
+
 /// The longest run, in minutes: what is written down about it is held in memory.
 const MINUTES_MAX: f64 = 240.0;
 
@@ -17,9 +19,13 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 
-    /// How long faults strike, more than 0 and up to 240. From 5 on, outages are long
+    /// How long faults strike in a random run, more than 0 and up to 240. From 5 on, outages are long
     #[arg(long, default_value = "3", value_parser = minutes)]
     pub(crate) minutes: f64,
+
+    /// What happens
+    #[arg(long, value_enum, default_value = "random")]
+    pub(crate) scenario: Scenario,
 
     /// The directory of the binaries; the one of this program unless said
     #[arg(long, value_name = "DIR")]
@@ -46,6 +52,14 @@ impl Arguments {
     /// How long faults strike.
     pub(crate) fn length(&self) -> Duration {
         Duration::from_secs_f64(self.minutes * 60.0)
+    }
+
+    /// What is typed to see the same faults again.
+    pub(crate) fn again(&self, seed: u64) -> String {
+        match self.scenario {
+            Scenario::Random => format!("make chaos SEED={seed} MINUTES={}", self.minutes),
+            Scenario::Failover => format!("make chaos SCENARIO=failover SEED={seed}"),
+        }
     }
 }
 

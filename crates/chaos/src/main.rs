@@ -59,10 +59,7 @@ fn chaos(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    eprintln!(
-        "chaos: the same faults again with: make chaos SEED={seed} MINUTES={}",
-        arguments.minutes
-    );
+    eprintln!("chaos: the same faults again with: {}", arguments.again(seed));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()

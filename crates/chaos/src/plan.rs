@@ -80,6 +80,8 @@ pub(crate) enum Kind {
     DelayDatabase,
     /// A table is locked until every pooled connection waits for it.
     LockTable,
+    /// Lost for good, and its standby takes its place. Not in the bag: it happens once.
+    FailOver,
     /// The receivers' clock is wrong: they believe no signature, and their `Date` is another.
     ReceiverClock,
     /// The receivers are gone.
@@ -87,7 +89,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All that there are.
+    /// Those that may strike at any time, again and again.
     pub(crate) const ALL: [Self; 25] = [
         Self::KillApi,
         Self::StopApi,
@@ -138,7 +140,8 @@ impl Kind {
             | Self::TearDatabase
             | Self::SilenceDatabase
             | Self::DelayDatabase
-            | Self::LockTable => Victim::Database,
+            | Self::LockTable
+            | Self::FailOver => Victim::Database,
             Self::ReceiverClock | Self::ReceiverDown => Victim::Receiver,
         }
     }
@@ -147,7 +150,9 @@ impl Kind {
     fn seconds(self, run: Run) -> (f64, f64) {
         let long = run == Run::Long;
         match self {
-            Self::KillApi | Self::StopApi | Self::KillDispatcher | Self::StopDispatcher => (0.0, 2.0),
+            Self::KillApi | Self::StopApi | Self::KillDispatcher | Self::StopDispatcher | Self::FailOver => {
+                (0.0, 2.0)
+            }
             Self::KillDispatchers | Self::KillBroker | Self::WipeBroker => {
                 (0.0, if long { 10.0 } else { 3.0 })
             }
@@ -190,6 +195,7 @@ impl Kind {
             Self::SilenceDatabase => "PostgreSQL silent",
             Self::DelayDatabase => "PostgreSQL far away",
             Self::LockTable => "pool exhausted by a lock",
+            Self::FailOver => "PostgreSQL lost, its standby promoted",
             Self::ReceiverClock => "receivers' clock wrong",
             Self::ReceiverDown => "receivers down",
         }
@@ -240,6 +246,34 @@ pub(crate) enum Then {
     AtOnce,
     /// Recovery, and then calm for this long.
     Calm(Duration),
+}
+
+/// What happens in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Scenario {
+    /// Everything that may strike at any time, as the seed has it, for as long as was asked for.
+    Random,
+    /// PostgreSQL fails over to its standby, and the processes are killed afterwards, in an order of the seed's.
+    Failover,
+}
+
+impl Scenario {
+    /// Its steps; those of a random run have no end.
+    pub(crate) fn steps(self, seed: u64, run: Run) -> Box<dyn Iterator<Item = Step>> {
+        let mut plan = Plan::new(seed, run);
+        match self {
+            Self::Random => Box::new(plan),
+            Self::Failover => {
+                let mut after = [Kind::KillApi, Kind::KillDispatchers, Kind::FreezeDispatcher];
+                after.shuffle(&mut plan.random);
+                let kinds = [Kind::FailOver].into_iter().chain(after);
+                Box::new(kinds.map(move |kind| Step {
+                    strikes: vec![plan.strike(kind, Duration::ZERO)],
+                    then: Then::Calm(Duration::from_millis(CALM_MS.start)),
+                }))
+            }
+        }
+    }
 }
 
 /// The steps of a seed, without end.

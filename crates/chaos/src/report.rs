@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::arguments::Arguments;
 use crate::books::{Books, Fault};
 use crate::reconcile::{Figures, Violation};
 
@@ -26,14 +27,17 @@ pub(crate) struct Report {
     pub(crate) settled_in: Duration,
     /// Where the logs were kept.
     pub(crate) logs: Option<PathBuf>,
+    /// What is typed to see the same faults again.
+    again: String,
     is_hopeless: bool,
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, minutes: f64) -> Self {
+    pub(crate) fn new(seed: u64, arguments: &Arguments) -> Self {
         Self {
             seed,
-            minutes,
+            minutes: arguments.minutes,
+            again: arguments.again(seed),
             violations: vec![],
             figures: Figures::default(),
             faults: vec![],
@@ -63,11 +67,6 @@ impl Report {
 
     pub(crate) fn is_good(&self) -> bool {
         self.violations.is_empty()
-    }
-
-    /// What is typed to see the same faults again.
-    pub(crate) fn again(&self) -> String {
-        format!("make chaos SEED={} MINUTES={}", self.seed, self.minutes)
     }
 
     fn longest_recovery(&self) -> Duration {
@@ -162,7 +161,7 @@ impl Report {
             if let Some(logs) = &self.logs {
                 let _ = writeln!(text, "the logs are in {}", logs.display());
             }
-            let _ = writeln!(text, "the same faults again: {}", self.again());
+            let _ = writeln!(text, "the same faults again: {}", self.again);
         }
         text
     }
@@ -194,7 +193,7 @@ impl Report {
             "faults": timeline,
             "figures": self.figures,
             "violations": self.violations.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "again": self.again(),
+            "again": self.again,
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::books::{ATTEMPT_MS, Answer, Books};
 use crate::client::{self, Insistence, Patience};
 use crate::journal::{Journal, now};
 use crate::ledger;
-use crate::plan::{Plan, Run, Then};
+use crate::plan::{Run, Scenario, Then};
 use crate::receivers::Receivers;
 use crate::reconcile::{Violation, reconcile};
 use crate::report::{Report, history};
@@ -55,7 +55,7 @@ const OVERTIME: Duration = Duration::from_secs(15 * 60);
 /// Run, and report. Nothing that goes wrong on the way is lost: it stands in the report.
 pub(crate) async fn run(arguments: &Arguments, seed: u64, binaries: &Path) -> Report {
     let journal = Arc::new(Journal::default());
-    let mut report = Report::new(seed, arguments.minutes);
+    let mut report = Report::new(seed, arguments);
     let scratch = arguments.directory.join("scratch");
     let stack = AssertUnwindSafe(start(arguments, &scratch, binaries))
         .catch_unwind()
@@ -111,12 +111,15 @@ async fn start(arguments: &Arguments, scratch: &Path, binaries: &Path) -> Stack 
         .all_private(scratch, &arguments.scripts)
         .binaries(binaries)
         .broker_proxy()
-        .database_proxy()
         .dispatchers(DISPATCHERS)
         .setting("LOG", &arguments.log)
         .setting("RETRY_SCHEDULE", &RETRY_SCHEDULE.join(","))
         .setting("ATTEMPT_TIMEOUT", &format!("{ATTEMPT_MS}ms"))
         .setting("MAX_ENDPOINTS_PER_TENANT", &ENDPOINTS_MAX.to_string());
+    builder = match arguments.scenario {
+        Scenario::Random => builder.database_proxy(),
+        Scenario::Failover => builder.standby(),
+    };
     for (name, value) in SETTINGS {
         builder = builder.setting(name, value);
     }
@@ -153,9 +156,14 @@ async fn all(
     };
     sleep(WARM_UP).await;
 
-    for step in Plan::new(seed, Run::of(arguments.length())) {
+    let mut steps = arguments
+        .scenario
+        .steps(seed, Run::of(arguments.length()))
+        .peekable();
+    while let Some(step) = steps.next() {
         join_all(step.strikes.iter().map(|strike| striker.strike(*strike))).await;
-        let is_last = began.elapsed() >= arguments.length();
+        let is_last = steps.peek().is_none()
+            || (arguments.scenario == Scenario::Random && began.elapsed() >= arguments.length());
         if is_last || step.then != Then::AtOnce {
             report.recovered(watch.recover(journal).await);
         }
@@ -255,11 +263,12 @@ impl Watch<'_> {
         let began = Instant::now();
         let well = tokio::time::timeout(RECOVERY_PATIENCE, self.well(journal)).await;
         match well {
-            Ok(Ok(())) => {
+            Ok(Ok(ready)) => {
                 journal.recovered(now());
                 eprintln!(
-                    "[{:>4.0} s]   well again after {:.1} s",
+                    "[{:>4.0} s]   ready after {:.1} s, well again after {:.1} s",
                     self.began.elapsed().as_secs_f64(),
+                    ready.saturating_duration_since(began).as_secs_f64(),
                     began.elapsed().as_secs_f64()
                 );
                 Ok(began.elapsed())
@@ -281,7 +290,8 @@ impl Watch<'_> {
         }
     }
 
-    async fn well(&mut self, journal: &Journal) -> Result<(), Violation> {
+    /// Ends when an event is through; returns when every process had become ready.
+    async fn well(&mut self, journal: &Journal) -> Result<Instant, Violation> {
         loop {
             let mut all_ready = true;
             for process in self.stack.processes() {
@@ -295,6 +305,7 @@ impl Watch<'_> {
             }
             sleep(LOOK_EVERY).await;
         }
+        let ready = Instant::now();
         self.canaries += 1;
         let mark = format!("canary-{}", self.canaries);
         let answer = client::publish(
@@ -308,12 +319,12 @@ impl Watch<'_> {
         .await;
         if !matches!(answer, Answer::Accepted { .. }) {
             // The reckoning says what was refused.
-            return Ok(());
+            return Ok(ready);
         }
         while !journal.has_arrived(&mark) {
             sleep(LOOK_EVERY).await;
         }
-        Ok(())
+        Ok(ready)
     }
 }
 

@@ -96,6 +96,7 @@ impl Striker<'_> {
                 sleep(lasts).await;
                 stack.database().start().await;
             }
+            Kind::FailOver => stack.database().fail_over().await,
             Kind::RefuseBroker | Kind::RefuseDatabase => {
                 self.proxy(strike.kind).refuse();
                 sleep(lasts).await;

@@ -83,6 +83,7 @@ pub struct Builder {
     variables: Vec<(String, String)>,
     private_broker: bool,
     private_database: bool,
+    standby: bool,
     broker_proxy: bool,
     database_proxy: bool,
     servers: Option<Servers>,
@@ -163,6 +164,13 @@ impl Builder {
         self
     }
 
+    /// A PostgreSQL of its own with a standby, to which it may fail over. Processes reach both without a proxy.
+    #[must_use]
+    pub fn standby(mut self) -> Self {
+        self.standby = true;
+        self.private_database()
+    }
+
     /// A fault proxy before the broker.
     #[must_use]
     pub fn broker_proxy(mut self) -> Self {
@@ -218,6 +226,11 @@ impl Builder {
                 }
             }
         );
+        let mut database = database;
+        if self.standby {
+            assert!(!self.database_proxy, "a proxy leads to one server");
+            database.add_standby().await;
+        }
         let (mut database_url, mut amqp_url) = (database.url(), broker.amqp_url());
         let database_proxy = proxy_before(&mut database_url, self.database_proxy);
         let broker_proxy = proxy_before(&mut amqp_url, self.broker_proxy);
@@ -227,7 +240,7 @@ impl Builder {
             .to_vec();
         let master_key = format!("test:{}", STANDARD.encode(rand::random::<[u8; 32]>()));
         for (name, value) in [
-            ("DATABASE_URL", database_url.to_string()),
+            ("DATABASE_URL", database.urls(&database_url)),
             ("AMQP_URL", amqp_url.to_string()),
             ("MASTER_KEYS", master_key.clone()),
         ] {
@@ -471,16 +484,23 @@ impl Stack {
         &self.secrets[0]
     }
 
-    /// Copy the logs of the processes and of private servers into a directory, which is made.
+    /// Copy the logs of the processes and of private servers into a directory, which is made anew.
     ///
     /// # Errors
     /// When they cannot be copied.
     pub fn keep_logs(&self, directory: &Path) -> std::io::Result<()> {
+        // What an earlier run left there is not mixed with this one.
+        let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)?;
         let own = self.processes().map(|process| process.log().path().to_owned());
         for log in own.chain(self.database.logs()).chain(self.broker.logs()) {
             if let (true, Some(name)) = (log.is_file(), log.file_name()) {
-                fs::copy(&log, directory.join(name))?;
+                // Two servers call theirs the same.
+                let mut kept = directory.join(name);
+                while kept.exists() {
+                    kept.as_mut_os_string().push(".2");
+                }
+                fs::copy(&log, kept)?;
             }
         }
         Ok(())

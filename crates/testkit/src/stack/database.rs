@@ -1,6 +1,7 @@
 //! A test's database: one of its own on the shared server, or a server of its own.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::{Client, NoTls};
 use url::Url;
@@ -10,9 +11,21 @@ use super::script;
 /// A database that only one test uses.
 #[derive(Debug)]
 pub struct Database {
-    url: Url,
+    /// Of the server that takes writes.
+    url: Mutex<Url>,
     home: Home,
+    standby: Option<Standby>,
 }
+
+/// A server that follows a private one, which waits for it with every commit.
+#[derive(Debug)]
+struct Standby {
+    url: Url,
+    directory: PathBuf,
+}
+
+/// It survives a killed server but not a lost machine, and nobody pulls the plug during a test.
+const SETTINGS: [&str; 2] = ["fsync=off", "max_connections=100"];
 
 #[derive(Debug)]
 enum Home {
@@ -27,11 +40,12 @@ impl Database {
         let mut url = server.clone();
         url.set_path(&name);
         Self {
-            url,
+            url: Mutex::new(url),
             home: Home::Shared {
                 server: server.clone(),
                 name,
             },
+            standby: None,
         }
     }
 
@@ -40,20 +54,81 @@ impl Database {
             script,
             directory: directory.to_owned(),
         };
-        let mut database = Self {
-            url: "postgres://nowhere".parse().expect("a URL"),
+        let database = Self {
+            url: Mutex::new("postgres://nowhere".parse().expect("a URL")),
             home,
+            standby: None,
         };
         database.start().await;
-        database.url = script::value(&directory.join("database.env"), "DATABASE_URL")
-            .parse()
-            .expect("a URL");
+        database.take_writes_at(url_of(directory));
         database
+    }
+
+    /// Give a private server a standby, for which every commit waits from now on.
+    pub(super) async fn add_standby(&mut self) {
+        let Home::Private { script, directory } = &self.home else {
+            panic!("the database server is shared")
+        };
+        let mut name = directory.file_name().expect("it has a name").to_owned();
+        name.push("-standby");
+        let standby = directory.with_file_name(name);
+        let [place, primary] = [&standby, directory].map(|path| path.display().to_string());
+        script::run(script, vec!["copy".to_owned(), place.clone(), primary]).await;
+        let mut start = vec!["start".to_owned(), place];
+        start.extend(SETTINGS.map(str::to_owned));
+        script::run(script, start).await;
+        let client = self.connect().await;
+        execute(&client, "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        execute(&client, "SELECT pg_reload_conf()").await;
+        crate::eventually("commits to wait for the standby", async || {
+            let asked = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'";
+            let rows = client.query(asked, &[]).await.expect("the database answers");
+            (!rows.is_empty()).then_some(())
+        })
+        .await;
+        self.standby = Some(Standby {
+            url: url_of(&standby),
+            directory: standby,
+        });
     }
 
     /// Where it is.
     pub fn url(&self) -> Url {
-        self.url.clone()
+        self.url.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What processes are told: where it is, and where it may be later.
+    pub(super) fn urls(&self, first: &Url) -> String {
+        let Some(standby) = &self.standby else {
+            return first.to_string();
+        };
+        let host = |url: &Url| {
+            let host = url.host_str().expect("a server's URL has a host");
+            format!(
+                "{host}:{}",
+                url.port().expect("the test servers' URLs have ports")
+            )
+        };
+        let (one, both) = (host(first), format!("{},{}", host(first), host(&standby.url)));
+        format!(
+            "{}?target_session_attrs=read-write",
+            first.as_str().replace(&one, &both)
+        )
+    }
+
+    /// Kill a private server, as the loss of its machine would, and have its standby take its place.
+    ///
+    /// # Panics
+    /// When it has no standby.
+    pub async fn fail_over(&self) {
+        let standby = self.standby.as_ref().expect("the test asked for a standby");
+        self.kill().await;
+        execute(&connect(&standby.url).await, "SELECT pg_promote()").await;
+        self.take_writes_at(standby.url.clone());
+    }
+
+    fn take_writes_at(&self, url: Url) {
+        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = url;
     }
 
     /// A connection for a test's own questions.
@@ -61,7 +136,7 @@ impl Database {
     /// # Panics
     /// When there is none to be had.
     pub async fn connect(&self) -> Client {
-        connect(&self.url).await
+        connect(&self.url()).await
     }
 
     /// Kill a private server, as a crash would.
@@ -77,9 +152,7 @@ impl Database {
     /// # Panics
     /// When the server is shared, or does not start.
     pub async fn start(&self) {
-        // It survives a killed server but not a lost machine, and nobody pulls the plug during a test.
-        self.private_script("start", &["fsync=off", "max_connections=100"])
-            .await;
+        self.private_script("start", &SETTINGS).await;
     }
 
     async fn private_script(&self, verb: &str, extra: &[&str]) {
@@ -91,12 +164,17 @@ impl Database {
         script::run(script, arguments).await;
     }
 
-    /// The logs of a private server.
+    /// The logs of private servers.
     pub(super) fn logs(&self) -> Vec<PathBuf> {
-        match &self.home {
-            Home::Shared { .. } => vec![],
-            Home::Private { directory, .. } => vec![directory.join("postgres.log")],
-        }
+        let own = match &self.home {
+            Home::Shared { .. } => None,
+            Home::Private { directory, .. } => Some(directory),
+        };
+        let standby = self.standby.as_ref().map(|standby| &standby.directory);
+        let directories = own.into_iter().chain(standby);
+        directories
+            .map(|directory| directory.join("postgres.log"))
+            .collect()
     }
 
     pub(super) async fn remove(&self) {
@@ -105,13 +183,23 @@ impl Database {
                 let drop = format!(r#"DROP DATABASE IF EXISTS "{name}" WITH (FORCE)"#);
                 execute(&connect(server).await, &drop).await;
             }
-            Home::Private { directory, .. } => {
-                self.kill().await;
-                self.private_script("wipe", &[]).await;
-                let _ = std::fs::remove_dir_all(directory);
+            Home::Private { script, directory } => {
+                let standby = self.standby.as_ref().map(|standby| &standby.directory);
+                for directory in [Some(directory), standby].into_iter().flatten() {
+                    for verb in ["kill", "wipe"] {
+                        script::run(script, vec![verb.to_owned(), directory.display().to_string()]).await;
+                    }
+                    let _ = std::fs::remove_dir_all(directory);
+                }
             }
         }
     }
+}
+
+/// Where a server is whose state is in a directory.
+fn url_of(directory: &Path) -> Url {
+    let url = script::value(&directory.join("database.env"), "DATABASE_URL");
+    url.parse().expect("a URL")
 }
 
 async fn connect(url: &Url) -> Client {
