@@ -328,7 +328,9 @@ impl Attempts {
             error_code: failure.as_ref().map(|(code, _)| *code),
             error_message: failure.map(|(_, message)| message.chars().take(MESSAGE_CHARS_MAX).collect()),
         });
-        let health = due.kind.counts_for_health().then_some(next == Next::Succeeded);
+        // What tells of failures must not cause more of them to be told.
+        let counts = due.kind.counts_for_health() && !due.event.event_type.is_reserved();
+        let health = counts.then_some(next == Next::Succeeded);
         let gone = next == Next::Abandoned { gone: true };
         self.write(record, health, gone, None, Then::Settle(part)).await;
     }

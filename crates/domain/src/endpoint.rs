@@ -19,7 +19,7 @@ pub const HEADER_BYTES_MAX: usize = 4_096;
 /// Which event types an endpoint receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subscription {
-    /// Everything that the tenant emits, now and later.
+    /// Everything that the tenant emits, now and later. What the service itself emits must be named.
     All,
     /// These canonical types only; never empty.
     Types(BTreeSet<EventType>),
@@ -29,7 +29,7 @@ impl Subscription {
     /// Whether an event of this type is wanted.
     pub fn wants(&self, event_type: &EventType) -> bool {
         match self {
-            Self::All => true,
+            Self::All => !event_type.is_reserved(),
             Self::Types(types) => types.contains(event_type),
         }
     }
@@ -215,6 +215,9 @@ mod tests {
         assert!(Subscription::Types(types(&["bid.accepted", "bid.created"])).wants(&accepted));
         assert!(!Subscription::Types(types(&["bid.created"])).wants(&accepted));
         assert!(Subscription::All.wants(&accepted));
+        let ours: EventType = "endpoint.disabled".parse().expect("a name");
+        assert!(!Subscription::All.wants(&ours), "the tenant does not emit it");
+        assert!(Subscription::Types(types(&["endpoint.disabled"])).wants(&ours));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod json;
 pub mod lane;
 pub mod network;
+pub mod operational;
 pub mod outcome;
 pub mod permission;
 pub mod profile;

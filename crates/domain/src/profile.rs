@@ -142,6 +142,15 @@ impl Profile {
         }
     }
 
+    /// Whether its surface offers the service's own event types ([`crate::operational`]): the native one does. The
+    /// other products' pages list what they list.
+    pub fn offers_operational_types(self) -> bool {
+        match self {
+            Self::BuildWorkPro => true,
+            Self::Buildr | Self::Buildmarkets => false,
+        }
+    }
+
     /// Whether its endpoints may do without a secret, and then receive unsigned deliveries (S2-08).
     pub fn may_be_unsigned(self) -> bool {
         match self {

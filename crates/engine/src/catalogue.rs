@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plumbline_domain::operational::{OPERATIONAL_TYPES, OperationalType, operational_type};
 use plumbline_domain::{EventType, JsonText, Profile, TenantId, Timestamp};
 use plumbline_store::event_types::{self, KnownType, SchemaVersion};
 use plumbline_store::{Store, StoreError};
@@ -16,6 +17,8 @@ use crate::{Engine, Error, FieldError, Unit};
 
 /// The longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 1_000;
+/// When the service's own types were added.
+const OPERATIONAL_TYPES_SINCE: &str = "2026-11-25T00:00:00Z";
 /// Names that a message lists.
 const OFFERED_MAX: usize = 30;
 /// The largest example, in bytes.
@@ -136,11 +139,18 @@ impl KnownTypes {
         let more = names.len().saturating_sub(OFFERED_MAX);
         names.truncate(OFFERED_MAX);
         let names = names.join(", ");
-        if more > 0 {
-            format!("one of {names} and {more} more")
+        let more = if more > 0 {
+            format!(" and {more} more")
         } else {
-            format!("one of {names}")
-        }
+            String::new()
+        };
+        let ours = if naming.offers_operational_types() {
+            let names = OPERATIONAL_TYPES.map(|known| known.name);
+            format!(", or the service's own {}", names.join(" and "))
+        } else {
+            String::new()
+        };
+        format!("one of {names}{more}{ours}")
     }
 
     /// Whether an endpoint may subscribe to it: the types of its products and the tenant's own.
@@ -265,11 +275,21 @@ impl Engine {
         Ok(event_types::list(&self.store().session().await?, tenant, profile, after, limit).await?)
     }
 
-    /// One type: the tenant's own, else a product's.
+    /// The types that the service itself emits, by name: at most `limit` of those after `after`.
+    pub fn operational_types(&self, after: Option<&str>, limit: usize) -> Vec<EventTypeRecord> {
+        let types = OPERATIONAL_TYPES.iter();
+        let types = types.filter(|known| after.is_none_or(|after| known.name > after));
+        types.take(limit).map(operational_record).collect()
+    }
+
+    /// One type: the tenant's own, else a product's, or one of the service's.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Unavailable`].
     pub async fn event_type(&self, tenant: TenantId, name: &EventType) -> Result<EventTypeRecord, Error> {
+        if let Some(known) = operational_type(name) {
+            return Ok(operational_record(known));
+        }
         event_types::get(&self.store().session().await?, tenant, name)
             .await?
             .ok_or(Error::NotFound("event type"))
@@ -432,6 +452,19 @@ async fn load_checkers(
     compiled.map(Arc::new).map_err(|_| LoadError::Stopped)
 }
 
+/// A type of the service's own, as the catalogue lists it.
+fn operational_record(known: &OperationalType) -> EventTypeRecord {
+    EventTypeRecord {
+        name: known.name.parse().expect("a constant name"),
+        description: Some(known.description.to_owned()),
+        schema: Some(known.schema.to_owned()),
+        example: Some(known.example.to_owned()),
+        own: false,
+        deprecated_at: None,
+        created_at: OPERATIONAL_TYPES_SINCE.parse().expect("a constant time"),
+    }
+}
+
 /// Compute off the threads that serve connections.
 async fn off_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
     let computed = tokio::task::spawn_blocking(compute).await;
@@ -511,11 +544,15 @@ impl Unit {
     ) -> Result<EventTypeRecord, Error> {
         let CheckedEventTypeChanges(changes) = changes;
         let Some(now) = event_types::lock_own(&self.session, self.tenant, name).await? else {
-            return match event_types::get(&self.session, self.tenant, name).await? {
-                Some(_) => Err(Error::Conflict(format!(
+            let built_in = operational_type(name).is_some()
+                || event_types::get(&self.session, self.tenant, name)
+                    .await?
+                    .is_some();
+            return match built_in {
+                true => Err(Error::Conflict(format!(
                     "the event type `{name}` is built in and cannot be changed: define one of your own"
                 ))),
-                None => Err(Error::NotFound("event type")),
+                false => Err(Error::NotFound("event type")),
             };
         };
         let text = |json: JsonText| json.as_str().to_owned();

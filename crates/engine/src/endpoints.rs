@@ -7,6 +7,7 @@ use std::time::Duration;
 use plumbline_broker::wire::RetryMessage;
 use plumbline_domain::address::{InvalidUrl, Target};
 use plumbline_domain::endpoint::{DESCRIPTION_CHARS_MAX, SUBSCRIPTION_TYPES_MAX, check_headers};
+use plumbline_domain::operational::operational_type;
 use plumbline_domain::secret::{ACTIVATE_IN_SECONDS_MAX, ROTATION_OVERLAP};
 use plumbline_domain::{
     Delivery, DeliveryId, DisabledReason, Endpoint, EndpointId, EndpointUrl, Event, EventId, EventType,
@@ -281,7 +282,9 @@ impl Engine {
         }
     }
 
-    /// The names are spelled as `naming` does; the types of the endpoint's own `profile` are offered. What is deprecated stays in the subscription of who has it.
+    /// The names are spelled as `naming` does; the types of the endpoint's own `profile` are offered, and by the native
+    /// surface those of the service. What is deprecated, or was subscribed to there, stays in the subscription of who
+    /// has it.
     async fn subscription_field(
         &self,
         faults: &mut Vec<FieldError>,
@@ -312,8 +315,18 @@ impl Engine {
         let parsed: Vec<Option<EventType>> = names.iter().map(|name| naming.canonical(name)).collect();
         let catalogue = self.known_types(tenant, parsed.iter().flatten()).await?;
         for (index, (name, parsed)) in names.iter().zip(parsed).enumerate() {
-            let parsed = parsed.filter(|name| !name.is_reserved());
-            let subscribable = parsed.map(|name| (catalogue.subscribable(&name, &[profile]), name));
+            let subscribable = parsed.map(|name| {
+                let subscribable = if !name.is_reserved() {
+                    catalogue.subscribable(&name, &[profile])
+                } else if operational_type(&name).is_some()
+                    && (naming.offers_operational_types() || subscribed.contains(&name))
+                {
+                    Subscribable::Yes
+                } else {
+                    Subscribable::Unknown
+                };
+                (subscribable, name)
+            });
             match subscribable {
                 Some((Subscribable::Yes, name)) => {
                     types.insert(name);

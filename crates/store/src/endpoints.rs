@@ -316,8 +316,11 @@ pub async fn update(session: &Session, changed: &Endpoint) -> Result<Endpoint, S
     let sql = concat!(
         "
         UPDATE endpoints AS endpoint
-        SET url = $3, description = $4, event_types = $5, rate_limit = $6, headers = $7, disabled_reason = $8,
-            consecutive_failures = $9, version = version + 1, updated_at = now()
+        SET url = $3, description = $4, event_types = $5, rate_limit = $6, headers = $7, disabled_reason = $8::text,
+            disabled_at = CASE WHEN disabled_reason IS NULL AND $8::text IS NOT NULL THEN now()
+                WHEN $8::text IS NOT NULL THEN disabled_at END,
+            consecutive_failures = $9, failing_since = CASE WHEN $9 > 0 THEN failing_since END,
+            version = version + 1, updated_at = now()
         WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING ",
         columns!()

@@ -235,7 +235,7 @@ async fn recording_reads_no_partition_on_the_path_of_success() {
         let explained = |held, health| {
             let sql = deliveries::Variant { held, health }.sql();
             let arguments =
-                vec!["'{}'"; if held { 13 } else { 0 } + if health { 7 } else { 0 } + 22].join(", ");
+                vec!["'{}'"; if held { 13 } else { 0 } + if health { 9 } else { 0 } + 22].join(", ");
             (
                 sql,
                 if health {

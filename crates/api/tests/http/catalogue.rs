@@ -74,6 +74,29 @@ async fn s1_01_every_built_in_type_has_a_description_an_example_and_a_schema_tha
             .get(&format!("{TYPES}/Bid"))
             .await
             .problem(404, "not_found");
+        let page = |query: &str| client.get(&format!("{TYPES}?profile=plumbline{query}"));
+        let own = page("&limit=1").await.expect(200);
+        let cursor = own["meta"]["pagination"]["cursor"].as_str().expect("a second page");
+        let own = [&own["data"], &page(&format!("&cursor={cursor}")).await.expect(200)["data"]]
+            .map(|page| page.as_array().expect("types").clone())
+            .concat();
+        let names: Vec<_> = own.iter().map(|known| &known["name"]).collect();
+        assert_eq!(names, ["endpoint.disabled", "endpoint.failing"]);
+        for known in &own {
+            let name = known["name"].as_str().expect("a name");
+            assert_eq!(&client.get(&format!("{TYPES}/{name}")).await.expect(200)["data"], known);
+            // Its schema is one that we could be given, and its example satisfies it.
+            let like = json!({"name": format!("our_{name}"), "schema": known["schema"], "example": known["example"]});
+            client.post(TYPES, like).await.expect(201);
+            assert_eq!(
+                client.post(EVENTS, event(name, &known["example"])).await.faults(),
+                ["type: reserved"]
+            );
+            client
+                .patch(&format!("{TYPES}/{name}"), json!({"deprecated": true}))
+                .await
+                .problem(409, "conflict");
+        }
         assert_eq!(
             client.get(&format!("{TYPES}?profile=svix")).await.faults(),
             ["profile: invalid"]

@@ -418,18 +418,24 @@ const HELD: &str = ",
 /// Endpoints' health: `HealthRun::apply` in SQL. Rows are locked in the order of their ids, and only those that may
 /// change: a healthy endpoint that succeeds is not even locked. `written` decides whether a run counts, so that a
 /// repeated statement does not count it again.
+///
+/// What the endpoint's owner is told of is an event of the tenant like any other, accepted by this very statement: it
+/// exists if and only if the endpoint was disabled, or began to fail, by it. A query string may hold a password, and
+/// the event goes to other endpoints: it is left out. The notification calls the relay (`listen::CHANNEL`).
 const HEALTH: &str = ",
     run AS (
         SELECT *
         FROM unnest($#::bigint[], $#::bigint[], $#::integer[], $#::boolean[], $#::integer[], $#::integer[],
-                $#::boolean[])
-            AS new (tenant_id, endpoint_id, leading_failures, succeeded, longest_after, trailing_failures, gone)
+                $#::boolean[], $#::smallint[], $#::text[])
+            AS new (tenant_id, endpoint_id, leading_failures, succeeded, longest_after, trailing_failures, gone,
+                last_status, last_error)
         WHERE EXISTS (
             SELECT
             FROM written
             WHERE written.tenant_id = new.tenant_id AND written.endpoint_id = new.endpoint_id)),
     locked AS MATERIALIZED (
         SELECT endpoint.tenant_id, endpoint.id, endpoint.disabled_reason, endpoint.consecutive_failures,
+            endpoint.failing_since, run.last_status, run.last_error,
             least(endpoint.consecutive_failures::bigint + run.leading_failures, 2147483647)::integer AS first_row,
             run.leading_failures, run.succeeded, run.longest_after, run.trailing_failures, run.gone
         FROM run
@@ -438,8 +444,8 @@ const HEALTH: &str = ",
             AND (endpoint.consecutive_failures > 0 OR run.leading_failures > 0 OR run.longest_after > 0 OR run.gone)
         ORDER BY endpoint.id
         FOR NO KEY UPDATE OF endpoint),
-    judged AS (
-        SELECT tenant_id, id, consecutive_failures, disabled_reason,
+    counted AS (
+        SELECT *,
             CASE WHEN succeeded THEN trailing_failures ELSE first_row END AS failures,
             CASE
                 WHEN disabled_reason IS NOT NULL THEN NULL
@@ -449,14 +455,30 @@ const HEALTH: &str = ",
                         OR longest_after >= limits.disable_after) THEN 'consecutive_failures'
             END AS new_reason
         FROM locked, (SELECT $#::integer AS disable_after) AS limits),
+    judged AS (
+        SELECT *,
+            disabled_reason IS NULL AND new_reason IS NULL AND disable_after > 0
+                AND failures >= (disable_after + 1) / 2
+                AND (succeeded OR consecutive_failures < (disable_after + 1) / 2) AS begins_to_fail,
+            CASE
+                WHEN failures = 0 THEN NULL
+                WHEN succeeded OR consecutive_failures = 0 THEN now()
+                ELSE coalesce(failing_since, now())
+            END AS row_since
+        FROM counted),
     changed AS (
         UPDATE endpoints AS endpoint
         SET consecutive_failures = judged.failures,
-            disabled_reason = coalesce(endpoint.disabled_reason, judged.new_reason)
+            failing_since = judged.row_since,
+            disabled_reason = coalesce(endpoint.disabled_reason, judged.new_reason),
+            disabled_at = CASE WHEN judged.new_reason IS NULL THEN endpoint.disabled_at ELSE now() END
         FROM judged
         WHERE endpoint.id = judged.id
-            AND (judged.failures <> judged.consecutive_failures OR judged.new_reason IS NOT NULL)
-        RETURNING endpoint.tenant_id, endpoint.id, judged.new_reason),
+            AND (judged.failures <> judged.consecutive_failures OR judged.new_reason IS NOT NULL
+                OR judged.row_since IS DISTINCT FROM judged.failing_since)
+        RETURNING endpoint.tenant_id, endpoint.id, endpoint.uid, endpoint.url, endpoint.description, endpoint.profile,
+            endpoint.consecutive_failures, endpoint.failing_since, judged.new_reason, judged.begins_to_fail,
+            judged.disable_after, judged.last_status, judged.last_error),
     bumped AS (
         UPDATE tenants AS tenant
         SET endpoints_version = tenant.endpoints_version + 1
@@ -466,7 +488,40 @@ const HEALTH: &str = ",
             WHERE id IN (SELECT tenant_id FROM changed WHERE new_reason IS NOT NULL)
             ORDER BY id
             FOR NO KEY UPDATE) AS affected
-        WHERE tenant.id = affected.id)";
+        WHERE tenant.id = affected.id
+        RETURNING tenant.id, tenant.endpoints_version),
+    told AS MATERIALIZED (
+        SELECT changed.tenant_id, uuid_v7() AS event_id,
+            CASE WHEN changed.new_reason IS NULL THEN 'endpoint.failing' ELSE 'endpoint.disabled' END AS type,
+            json_build_object(
+                'id', changed.id,
+                'uid', changed.uid,
+                'url', split_part(changed.url, '?', 1),
+                'description', changed.description,
+                'profile', changed.profile,
+                'isActive', changed.new_reason IS NULL,
+                'reason', coalesce(changed.new_reason, 'consecutive_failures'),
+                'consecutiveFailures', changed.consecutive_failures,
+                'disableAfter', changed.disable_after,
+                'failingSince',
+                to_char(changed.failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),
+                'lastResponseStatus', changed.last_status,
+                'lastError', changed.last_error)::text AS data,
+            -- Where it was disabled, the event is for endpoints as they are then.
+            coalesce(bumped.endpoints_version, tenant.endpoints_version) AS endpoints_version
+        FROM changed
+        JOIN tenants AS tenant ON tenant.id = changed.tenant_id
+        LEFT JOIN bumped ON bumped.id = changed.tenant_id
+        WHERE changed.new_reason IS NOT NULL OR changed.begins_to_fail),
+    accepted AS (
+        INSERT INTO events (tenant_id, id, type, data, occurred_at, endpoints_version)
+        SELECT tenant_id, event_id, type, data, now(), endpoints_version
+        FROM told),
+    queued AS (
+        INSERT INTO outbox (event_id, tenant_id, lane, state)
+        SELECT event_id, tenant_id, 'fast', 'unsent'
+        FROM told
+        RETURNING pg_notify('plumbline_outbox', ''))";
 
 const ANSWER: &str = "
     SELECT tenant_id, id, endpoint_id, status, attempt_count, next_attempt_at
@@ -628,6 +683,9 @@ struct Health {
     longest_after: Vec<i32>,
     trailing: Vec<i32>,
     gone: Vec<bool>,
+    /// How the last failed attempt of the batch ended: the answer's status, or why there was none.
+    last_statuses: Vec<Option<i16>>,
+    last_errors: Vec<Option<&'static str>>,
 }
 
 impl Health {
@@ -640,8 +698,22 @@ impl Health {
         for (tenant, endpoint) in &batch.gone {
             runs.entry((*tenant, *endpoint)).or_default().1 = true;
         }
+        let mut failed: HashMap<EndpointId, &RecordedAttempt> = HashMap::new();
+        if runs
+            .values()
+            .any(|(run, gone)| *gone || run.leading > 0 || run.longest_after > 0)
+        {
+            let attempts = batch.outcomes.iter().filter(|outcome| outcome.attempt.is_some());
+            let failures = attempts.filter(|outcome| outcome.status != DeliveryStatus::Succeeded);
+            failed.extend(failures.map(|outcome| (outcome.endpoint, outcome)));
+        }
         let mut health = Self::default();
         for ((tenant, endpoint), (run, gone)) in runs {
+            let last = failed.get(&endpoint);
+            let last_status = last.and_then(|outcome| outcome.response_status);
+            health.last_statuses.push(last_status.map(small));
+            let last_error = last.and_then(|outcome| outcome.error);
+            health.last_errors.push(last_error.map(FailureCode::as_str));
             health.tenants.push(tenant.0);
             health.endpoints.push(endpoint.0);
             health.leading.push(int(run.leading));
@@ -653,7 +725,7 @@ impl Health {
         health
     }
 
-    fn parameters(&self) -> [Parameter<'_>; 8] {
+    fn parameters(&self) -> [Parameter<'_>; 10] {
         [
             &self.tenants,
             &self.endpoints,
@@ -662,6 +734,8 @@ impl Health {
             &self.longest_after,
             &self.trailing,
             &self.gone,
+            &self.last_statuses,
+            &self.last_errors,
             // Once more, as the condition by which the endpoints are looked up.
             &self.endpoints,
         ]
@@ -676,9 +750,9 @@ mod tests {
     fn parameters_are_numbered_through_the_parts() {
         for (held, health, last) in [
             (false, false, 22),
-            (false, true, 31),
+            (false, true, 33),
             (true, false, 35),
-            (true, true, 44),
+            (true, true, 46),
         ] {
             let sql = Variant { held, health }.sql();
             assert!(sql.contains(&format!("${last}::")) && !sql.contains(&format!("${}::", last + 1)));

@@ -1,13 +1,13 @@
 //! The hot statement: compare, set, log, complete, count.
 
 use plumbline_domain::DeliveryStatus::{Exhausted, Failed, Pending, Skipped, Succeeded};
-use plumbline_domain::health::HealthRun;
+use plumbline_domain::health::{HealthRun, News};
 use plumbline_domain::{
     Delivery, DeliveryId, DeliveryKind, DeliveryStatus, DisabledReason, EndpointId, Event, FailureCode,
     Timestamp,
 };
 use plumbline_store::deliveries::{self, Disabled, RecordBatch, RecordedAttempt, RecordedBatch};
-use plumbline_store::{endpoints, tenants};
+use plumbline_store::{endpoints, outbox, tenants};
 
 use crate::support::*;
 
@@ -484,7 +484,8 @@ async fn health_in_sql_is_health_in_the_domain() {
             let active = rand::random_bool(0.8);
             let reason = if active { "NULL" } else { "'manual'" };
             db.execute(&format!(
-                "UPDATE endpoints SET consecutive_failures = {stored}, disabled_reason = {reason}"
+                "UPDATE endpoints SET consecutive_failures = {stored}, disabled_reason = {reason};
+                DELETE FROM events; DELETE FROM outbox"
             ))
             .await;
             let version = tenants::endpoints_versions(&session, &[tenant])
@@ -500,7 +501,8 @@ async fn health_in_sql_is_health_in_the_domain() {
             };
             let done = record(&db, &batch).await;
 
-            let (count, reached) = run(&results).apply(stored, threshold);
+            let judged = run(&results).apply(stored, threshold);
+            let (count, reached) = (judged.failures, judged.news == Some(News::Disabled));
             let now = endpoints::get(&session, tenant, endpoint)
                 .await
                 .expect("read")
@@ -530,7 +532,119 @@ async fn health_in_sql_is_health_in_the_domain() {
                 .1;
             assert_eq!(bumped, version + i64::from(newly), "{context}");
             assert_eq!(now.version, 1, "not a change by the customer");
+            let news = match judged.news.filter(|_| active) {
+                Some(News::Disabled) => vec!["endpoint.disabled"],
+                Some(News::Failing) => vec!["endpoint.failing"],
+                None => vec![],
+            };
+            assert_eq!(told_types(&db).await, news, "{context}");
         }
+    })
+    .await;
+}
+
+/// The types of the operational events that wait for the relay, the oldest first.
+async fn told_types(db: &Database) -> Vec<String> {
+    let waiting = outbox::unsent(&db.session().await, 100).await.expect("read");
+    waiting
+        .iter()
+        .map(|row| row.event.event_type.to_string())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_disables_an_endpoint_tells_of_it_in_the_same_statement_and_once() {
+    with_database(async |db: Database| {
+        let scene = Scene::set(&db).await;
+        let tenant = scene.event.tenant;
+        let failed = |number, health: &[bool]| {
+            let mut outcome = scene.attempted(number, Pending);
+            outcome.response_status = None;
+            outcome.error = Some(FailureCode::Timeout);
+            RecordBatch {
+                health: vec![(tenant, scene.endpoint, run(health))],
+                disable_after: 4,
+                ..batch(vec![outcome])
+            }
+        };
+        record(&db, &failed(1, &[false])).await;
+        assert_eq!(told_types(&db).await, Vec::<String>::new());
+        let since = "SELECT extract(epoch FROM failing_since)::bigint FROM endpoints";
+        let began = db.number(since).await;
+
+        // What cannot be recorded tells nothing either.
+        let lost = Event {
+            id: plumbline_domain::EventId::new(ago(400 * 86_400), [1; 10]),
+            ..scene.event.clone()
+        };
+        let mut refused = failed(2, &[false]);
+        refused
+            .outcomes
+            .push(attempted(&lost, scene.endpoint, 1, Succeeded));
+        let session = db.session().await;
+        deliveries::record(&session, &refused)
+            .await
+            .expect_err("no partition");
+        assert_eq!(told_types(&db).await, Vec::<String>::new());
+
+        record(&db, &failed(2, &[false])).await;
+        record(&db, &failed(2, &[false])).await;
+        record(&db, &failed(3, &[false])).await;
+        assert_eq!(told_types(&db).await, ["endpoint.failing"], "once for the row");
+        let version = tenants::endpoints_versions(&session, &[tenant])
+            .await
+            .expect("read")[0]
+            .1;
+        let done = record(&db, &failed(4, &[false])).await;
+        assert_eq!(done.disabled.len(), 1);
+        record(&db, &failed(4, &[false])).await;
+        assert_eq!(told_types(&db).await, ["endpoint.failing", "endpoint.disabled"]);
+        assert_eq!(
+            db.number(since).await,
+            began,
+            "since the first failure of the row"
+        );
+        assert_eq!(db.number("SELECT count(disabled_at) FROM endpoints").await, 1);
+
+        let told = outbox::unsent(&session, 10).await.expect("read");
+        let data = |index: usize, member: &str| told[index].event.data.member(member).expect("a member");
+        assert_eq!(
+            (told[0].event.endpoints_version, told[1].event.endpoints_version),
+            (version, version + 1),
+            "who gets it knows that the endpoint is disabled"
+        );
+        assert_eq!(told[1].event.tenant, tenant);
+        let id = scene.endpoint.to_string();
+        // A query may hold a password.
+        let url = r#""https://hooks.example.com/in""#;
+        let reason = r#""consecutive_failures""#;
+        for (member, was, is) in [
+            ("id", id.as_str(), id.as_str()),
+            ("url", url, url),
+            ("isActive", "true", "false"),
+            ("reason", reason, reason),
+            ("consecutiveFailures", "2", "4"),
+            ("disableAfter", "4", "4"),
+            ("lastResponseStatus", "null", "null"),
+            ("lastError", r#""timeout""#, r#""timeout""#),
+        ] {
+            assert_eq!((data(0, member), data(1, member)), (was, is), "{member}");
+        }
+        let since: Timestamp = data(1, "failingSince")
+            .trim_matches('"')
+            .parse()
+            .expect("RFC 3339");
+        assert_eq!(since.as_second(), began);
+
+        // Enabled, it starts anew.
+        let mut endpoint = endpoints::get(&session, tenant, scene.endpoint)
+            .await
+            .expect("read")
+            .expect("there");
+        (endpoint.disabled, endpoint.consecutive_failures) = (None, 0);
+        endpoints::update(&session, &endpoint).await.expect("enabled");
+        let forgotten = "SELECT count(disabled_at) + count(failing_since) FROM endpoints";
+        assert_eq!(db.number(forgotten).await, 0);
     })
     .await;
 }
@@ -568,6 +682,7 @@ async fn gone_disables_an_active_endpoint_once() {
             reason: DisabledReason::Gone,
         };
         assert_eq!(record(&db, &batch).await.disabled, [told]);
+        assert_eq!(told_types(&db).await, ["endpoint.disabled"]);
         let now = async || {
             let session = db.session().await;
             endpoints::get(&session, tenant, scene.endpoint)

@@ -14,6 +14,7 @@ mod endpoints;
 mod faults;
 mod health;
 mod isolation;
+mod news;
 mod operations;
 mod peers;
 mod publishing;

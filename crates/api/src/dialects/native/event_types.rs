@@ -16,7 +16,7 @@ use crate::http::{
 
 /// The catalogue: a product's event types and the tenant's own, by name.
 ///
-/// Names are canonical, whatever the product calls them.
+/// Names are canonical, whatever the product calls them. `profile=plumbline` lists what the service itself emits.
 ///
 /// Needs the scope `webhooks:manage`.
 #[utoipa::path(
@@ -25,7 +25,7 @@ use crate::http::{
     tag = "Event types",
     operation_id = "listWebhookEventTypes",
     params(
-        ("profile" = Option<String>, Query, description = "Whose types: `buildworkpro` (the default), `buildr` or `buildmarkets`.", example = "buildworkpro"),
+        ("profile" = Option<String>, Query, description = "Whose types: `buildworkpro` (the default), `buildr` or `buildmarkets`, each with the tenant's own, or `plumbline`, the service's.", example = "buildworkpro"),
         super::openapi::PageParameters
     ),
     responses(
@@ -41,19 +41,16 @@ pub(super) async fn list(
     id: RequestId,
 ) -> Result<HttpResponse, Failure> {
     let tenant = caller.may(Scope::WebhooksManage, Access::Read)?;
-    let remedy = "must be `buildworkpro`, `buildr` or `buildmarkets`";
-    let profile = parameters.parsed("profile", Profile::parse, remedy);
+    let remedy = "must be `buildworkpro`, `buildr`, `buildmarkets` or `plumbline`";
+    let shelf = parameters.parsed("profile", Shelf::parse, remedy);
     let page = parameters.page::<EventType>(tenant, ListKind::EventTypes)?;
 
     let after = page.after.as_ref().map(EventType::as_str);
-    let types = engine
-        .event_types(
-            tenant,
-            profile.unwrap_or(Profile::BuildWorkPro),
-            after,
-            Paging::fetch(page.limit),
-        )
-        .await?;
+    let limit = Paging::fetch(page.limit);
+    let types = match shelf.unwrap_or(Shelf::Product(Profile::BuildWorkPro)) {
+        Shelf::Product(profile) => engine.event_types(tenant, profile, after, limit).await?,
+        Shelf::Service => engine.operational_types(after, limit),
+    };
     let paging = Paging {
         tenant,
         list: ListKind::EventTypes,
@@ -61,6 +58,23 @@ pub(super) async fn list(
         cursors: &cursors,
     };
     Ok(paging.page(id, types, |record| record.name.clone(), EventTypeWire::from))
+}
+
+/// Whose types a list is of.
+enum Shelf {
+    /// A product's, and the tenant's own.
+    Product(Profile),
+    /// The service's.
+    Service,
+}
+
+impl Shelf {
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "plumbline" => Some(Self::Service),
+            _ => Profile::parse(name).map(Self::Product),
+        }
+    }
 }
 
 /// Add an event type of the tenant's own to the catalogue.
