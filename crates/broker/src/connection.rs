@@ -78,18 +78,36 @@ pub(crate) enum LinkEvent {
 impl Link {
     /// Connect and declare the topology. `purpose` completes the connection's name.
     pub(crate) async fn open(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
-        let limit = config.connect_timeout;
-        timeout(limit, Self::open_unbounded(config, purpose))
-            .await
-            .unwrap_or_else(|_| {
-                Err(LinkError::ConnectTimeout {
-                    address: config.amqp_url.to_string(),
-                    limit,
-                })
-            })
+        Self::in_time(config, async {
+            let mut link = Self::connected(config, purpose).await?;
+            // Thrown away afterwards: an error on it would take everything in flight on it along.
+            let channel = link.channel().await?;
+            config.topology.declare(&channel).await?;
+            channel.close(200, "declared".into()).await?;
+            Ok(link)
+        })
+        .await
     }
 
-    async fn open_unbounded(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
+    /// Connect and declare nothing: for who looks at what is there.
+    pub(crate) async fn connect(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
+        Self::in_time(config, Self::connected(config, purpose)).await
+    }
+
+    async fn in_time(
+        config: &BrokerConfig,
+        opening: impl Future<Output = Result<Self, LinkError>>,
+    ) -> Result<Self, LinkError> {
+        let limit = config.connect_timeout;
+        timeout(limit, opening).await.unwrap_or_else(|_| {
+            Err(LinkError::ConnectTimeout {
+                address: config.amqp_url.to_string(),
+                limit,
+            })
+        })
+    }
+
+    async fn connected(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
         let socket = Socket::default();
         let name = format!("{} {purpose}", config.connection_name);
         let connection = connect(
@@ -99,17 +117,12 @@ impl Link {
             config.connect_timeout,
         )
         .await?;
-        let mut link = Self {
+        Ok(Self {
             events: Box::pin(connection.events_listener()),
             connection,
             socket,
             since: Instant::now(),
-        };
-        // Thrown away afterwards: an error on it would take everything in flight on it along.
-        let channel = link.channel().await?;
-        config.topology.declare(&channel).await?;
-        channel.close(200, "declared".into()).await?;
-        Ok(link)
+        })
     }
 
     pub(crate) async fn channel(&mut self) -> Result<Channel, lapin::Error> {

@@ -5,7 +5,8 @@
 //! * [`Publisher`]: publishes, and says so only when the broker has confirmed.
 //! * [`Consumer`] and [`ConsumerGroup`]: hand out what arrives, with a [`Ticket`] to settle each message.
 //! * [`Depths`] and [`QuietWatch`]: how deep the queues are, and whether "empty" can be believed.
-//! * [`dead`]: what nobody could process, and why.
+//! * [`dead`]: what nobody could process, and why; and what an operator does with it.
+//! * [`inspect`]: what an operator asks of a broker.
 //!
 //! Every connection is owned by one task, which drops it on any error and builds it again for as long as it
 //! takes; `lapin`'s own recovery stays off, because it hung silently in one recovery of eight.
@@ -19,6 +20,7 @@ mod connection;
 pub mod consumer;
 pub mod dead;
 pub mod depth;
+pub mod inspect;
 pub mod publisher;
 mod state;
 pub mod topology;

@@ -184,9 +184,21 @@ impl Publisher {
     pub async fn dead(&self, body: Bytes, reason: &str, source: WorkQueue) -> Result<(), PublishError> {
         let message = Message {
             route: Route::Dead,
-            id: "dead".into(),
+            // Its own, so that two letters that are equal otherwise can be told apart.
+            id: format!("dead_{:032x}", rand::random::<u128>()),
             body: body.into(),
-            headers: Some(dead::headers(reason, source)),
+            headers: Some(dead::headers(reason, source, Timestamp::now())),
+        };
+        self.publish(message).await
+    }
+
+    /// Put a body as it is into a work queue: for what was taken out of one and cannot be read here.
+    pub(crate) async fn publish_raw(&self, queue: WorkQueue, body: Bytes) -> Result<(), PublishError> {
+        let message = Message {
+            route: Route::Work(queue),
+            id: format!("raw_{:032x}", rand::random::<u128>()),
+            body: body.into(),
+            headers: None,
         };
         self.publish(message).await
     }

@@ -268,6 +268,10 @@ impl DeclareError {
     pub fn what(&self) -> &str {
         &self.what
     }
+
+    pub(crate) fn cause(&self) -> &lapin::Error {
+        &self.source
+    }
 }
 
 impl Exchange {
@@ -291,7 +295,7 @@ impl Exchange {
 }
 
 impl Queue {
-    async fn declare(&self, channel: &Channel) -> Result<(), DeclareError> {
+    pub(crate) async fn declare(&self, channel: &Channel) -> Result<(), DeclareError> {
         let mut arguments = FieldTable::default();
         for (name, value) in &self.arguments {
             let value = match value {

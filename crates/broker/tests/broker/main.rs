@@ -2,6 +2,7 @@
 
 mod consuming;
 mod depths;
+mod operating;
 mod outages;
 mod publishing;
 mod rig;

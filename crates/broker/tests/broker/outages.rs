@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use plumbline_broker::inspect::{Publishing, inspect};
 use plumbline_broker::{BrokerState, Consumer, ConsumerSpec, EventMessage, PublishError, Publisher};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -149,6 +150,8 @@ async fn a_broker_that_accepts_nothing_is_reported_within_the_time_limit() {
         *publisher.on_state_change().borrow(),
         BrokerState::Blocked
     ));
+    let inspection = soon(inspect(&broker.vhost().config())).await.expect("inspected");
+    assert_eq!(inspection.publishing, Publishing::Blocked);
 
     broker.configure("");
     broker.run("kill");

@@ -84,6 +84,32 @@ impl Vhost {
         BrokerConfig::new(self.amqp_url.parse().expect("a URL"), "test", topology)
     }
 
+    /// As a user that the broker does not know.
+    pub(crate) fn config_as(&self, user: &str) -> BrokerConfig {
+        let (_, rest) = self.amqp_url.split_once('@').expect("credentials");
+        let url = format!("amqp://{user}:wrong@{rest}");
+        BrokerConfig::new(
+            url.parse().expect("a URL"),
+            "test",
+            Topology::new(NonZeroU16::MIN),
+        )
+    }
+
+    /// In another virtual host.
+    pub(crate) fn config_at(&self, vhost: &str) -> BrokerConfig {
+        let url = self.amqp_url.replace(&self.name, vhost);
+        BrokerConfig::new(
+            url.parse().expect("a URL"),
+            "test",
+            Topology::new(NonZeroU16::MIN),
+        )
+    }
+
+    /// Where the management API has something of this virtual host.
+    pub(crate) fn path(&self, kind: &str, name: &str) -> String {
+        format!("/api/{kind}/{}/{name}", self.name)
+    }
+
     pub(crate) async fn connect(&self) -> lapin::Connection {
         lapin::Connection::connect(&self.amqp_url, lapin::ConnectionProperties::default())
             .await
