@@ -25,7 +25,7 @@ pub enum Duty {
 
 impl Duty {
     /// The number of its lock; 1 and 2 are taken by partitions and migrations.
-    fn lock(self) -> i32 {
+    pub(crate) fn lock(self) -> i32 {
         match self {
             Self::Relay => 10,
             Self::Sweep => 11,

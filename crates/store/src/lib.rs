@@ -5,12 +5,14 @@
 
 pub mod api_keys;
 pub mod construction;
+pub mod deletion;
 pub mod deliveries;
 pub mod endpoints;
 mod error;
 pub mod event_types;
 pub mod events;
 pub mod idempotency;
+pub mod inspection;
 pub mod leadership;
 pub mod listen;
 mod migration;

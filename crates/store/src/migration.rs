@@ -16,6 +16,17 @@ pub(crate) const LOCK_CLASS: i32 = 7_014_412;
 /// The lock of whoever migrates.
 const MIGRATION_LOCK: i32 = 2;
 
+/// The migrations that this program brings: version and name, in their order.
+pub(crate) fn known() -> Vec<(i32, String)> {
+    let runner = embedded::migrations::runner();
+    let migrations = runner.get_migrations().iter();
+    let mut known: Vec<_> = migrations
+        .map(|migration| (migration.version(), migration.to_string()))
+        .collect();
+    known.sort_unstable();
+    known
+}
+
 /// Migrate on a connection of its own, which holds a session lock so that others wait; it closes with the lock.
 pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
     let (mut client, connection) =

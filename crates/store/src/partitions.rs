@@ -3,7 +3,7 @@
 use plumbline_domain::Timestamp;
 
 use crate::row::Columns;
-use crate::{Session, StoreError, idempotency, secrets, sessions};
+use crate::{Session, StoreError, deletion, idempotency, secrets, sessions};
 
 /// How many days ahead partitions are made.
 const DAYS_AHEAD: i32 = 8;
@@ -51,6 +51,7 @@ pub async fn maintain(
         .count("made")?;
 
     for day in days_over(session, now, retention_days).await? {
+        deletion::delete_orphans(session, &day).await?;
         let sql = "SELECT drop_partitions($1::text::date) AS dropped";
         match session.query_one(sql, &[&day]).await {
             Ok(row) => done.dropped.extend(row.column::<Vec<String>>("dropped")?),

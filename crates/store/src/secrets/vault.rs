@@ -135,6 +135,16 @@ impl Vault {
         Self::new(&keys)
     }
 
+    /// The name of the key that encrypts.
+    pub fn encrypting_key(&self) -> &str {
+        &self.keys[0].id
+    }
+
+    /// The names of all keys, the one that encrypts first.
+    pub fn key_ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+
     /// Encrypt a secret for one endpoint: it opens for no other, so that a row cannot be moved.
     pub fn seal(&self, secret: &SigningSecret, tenant: TenantId, endpoint: EndpointId) -> Sealed {
         let key = &self.keys[0];

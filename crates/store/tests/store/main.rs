@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod idempotency;
 mod log;
+mod operating;
 mod outbox;
 mod partitions;
 mod rates;
