@@ -1,13 +1,17 @@
 //! What can be asked for, and how.
 
+use std::num::NonZeroU16;
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
 use plumbline_domain::{Role, Scopes, TenantId};
-use plumbline_runtime::config::{LogArgs, Sensitive};
+use plumbline_runtime::config::{BrokerArgs, LogArgs, MasterKeysArgs, Sensitive, positive_duration};
 
-/// Plumbline's command line: bring the database schema up to date; make tenants, API keys and users.
+/// Plumbline's command line: bring the database schema up to date; make tenants, API keys and users; find out what is
+/// wrong, and put it right.
 ///
 /// Results go to standard output, everything else to standard error. Exit codes: 0 done, 64 the arguments or a value
-/// are not accepted, 69 the database is not available, 1 anything else.
+/// are not accepted, 69 the database or the broker is not available, 1 anything else; those of `doctor` are its own.
 #[derive(Debug, Parser)]
 #[command(name = "plumbline", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -59,6 +63,137 @@ pub(crate) enum Command {
     /// Users of a tenant's console
     #[command(subcommand)]
     User(UserCommand),
+    /// Say what is wrong with an installation, in plain words, with the remedy; changes nothing
+    ///
+    /// Run it with the services' own settings. One line for each thing looked at: `ok`, `warn` or `fail`, what it is, how
+    /// it was found, and the remedy. Exit codes: 0 all is well, 1 somebody should look (warn), 2 something does not
+    /// work (fail), 64 a setting is not accepted.
+    ///
+    /// With --json: {"status":"warn","checks":[{"status":"ok","what":"…","explanation":"…","remedy":null}]}
+    Doctor(DoctorArgs),
+    /// Dead messages: what no dispatcher could process, in the queue plumbline.dead
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Signing secrets of endpoints, as they are stored
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+}
+
+/// The services' settings that say what should be there, and what is late.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArgs {
+    /// RabbitMQ.
+    #[command(flatten)]
+    pub(crate) broker: BrokerArgs,
+
+    /// Keys that open endpoint secrets.
+    #[command(flatten)]
+    pub(crate) master_keys: MasterKeysArgs,
+
+    /// Queues that each lane of events is spread over
+    #[arg(long, env = "PLUMBLINE_EVENT_SHARDS", default_value = "1")]
+    pub(crate) event_shards: NonZeroU16,
+
+    /// The age from which unfinished work that no queue holds counts as lost
+    #[arg(long, env = "PLUMBLINE_RECOVERY_GRACE", default_value = "60s", value_parser = positive_duration)]
+    pub(crate) recovery_grace: Duration,
+
+    /// Consecutive failed attempts that disable an endpoint; 0 is never
+    #[arg(long, env = "PLUMBLINE_DISABLE_AFTER", default_value = "20")]
+    pub(crate) disable_after: u32,
+
+    /// Days that events are kept
+    #[arg(long, env = "PLUMBLINE_RETENTION_DAYS", default_value = "30")]
+    pub(crate) retention_days: u32,
+}
+
+/// Where the dead messages are.
+#[derive(Args, Debug)]
+pub(crate) struct DeadArgs {
+    /// RabbitMQ.
+    #[command(flatten)]
+    pub(crate) broker: BrokerArgs,
+
+    /// Queues that each lane of events is spread over
+    #[arg(long, env = "PLUMBLINE_EVENT_SHARDS", default_value = "1")]
+    pub(crate) event_shards: NonZeroU16,
+}
+
+/// Which dead messages are meant.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhichDead {
+    /// Ids, as `plumbline dead list` shows them
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All that are there now
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// What to do with dead messages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// Show the oldest, and leave them where they are: id, since when, from which queue, size, about what, why
+    ///
+    /// An id stays the same for as long as the message is there; messages that are equal in every respect share one.
+    ///
+    /// With --json: {"total":1,"messages":[{"id":"…","diedAt":"…","queue":"…","bytes":14,"tenantId":17,"events":["evt_…"],
+    /// "delivery":"dlv_…","reason":"…","by":"consumer"}]}, by: consumer, broker or unknown
+    List {
+        /// Where they are.
+        #[command(flatten)]
+        at: DeadArgs,
+        /// Messages shown at most
+        #[arg(long, value_name = "COUNT", default_value = "100")]
+        limit: usize,
+    },
+    /// Put messages back into the queue that each came from, once the cause is gone
+    ///
+    /// A message leaves the dead only when the broker has confirmed its copy: broken off, nothing is lost. What can be
+    /// read is marked as published before, so that nothing is delivered twice that was recorded.
+    ///
+    /// With --json: {"requeued":["…"],"failed":[{"id":"…","queue":"…","reason":"…"}],"unknown":["…"]}; exit code 1 when
+    /// some failed or are unknown
+    Requeue {
+        /// Where they are.
+        #[command(flatten)]
+        at: DeadArgs,
+        /// Which.
+        #[command(flatten)]
+        which: WhichDead,
+    },
+    /// Forget messages for ever; their deliveries are not touched, and the sweep and the relay publish unfinished ones again
+    ///
+    /// With --json: {"dropped":["…"],"unknown":["…"]}; exit code 1 when some are unknown
+    Drop {
+        /// Where they are.
+        #[command(flatten)]
+        at: DeadArgs,
+        /// Which.
+        #[command(flatten)]
+        which: WhichDead,
+        /// Yes, forget them for ever
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What to do with stored secrets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Seal every secret with the first master key that another has sealed, while everything runs
+    ///
+    /// First give all services the new key in front of the old ones, and restart them: docs/OPERATIONS.md has the steps.
+    /// Safe to repeat and to break off. Says which keys no secret needs any more. Exit code 1 when some secrets do not open.
+    ///
+    /// With --json: {"key":"k2","sealed":5,"byKey":{"k2":5},"removable":["k1"],"unopened":[{"tenantId":17,"endpointId":3,
+    /// "key":"k0"}],"unopenedCount":1}
+    Rekey {
+        /// The keys.
+        #[command(flatten)]
+        master_keys: MasterKeysArgs,
+    },
 }
 
 /// What to do with tenants.
@@ -71,6 +206,23 @@ pub(crate) enum TenantCommand {
         /// Its name, 1 to 200 characters
         #[arg(long, value_name = "NAME")]
         name: String,
+    },
+    /// Delete a tenant and everything that is its own, for ever: keys, users, endpoints, secrets, events, deliveries, records
+    ///
+    /// Its keys answer 401 within a second, and nothing is sent any more; what was in flight is waited for, then the rows
+    /// are deleted in batches. Its messages in the queues end when they arrive. Safe to repeat when it was broken off.
+    ///
+    /// With --json: {"id":17,"name":"…","deleted":{"events":5,"deliveries":5}}
+    Delete {
+        /// The tenant's number
+        #[arg(long, value_name = "ID", value_parser = tenant)]
+        tenant: TenantId,
+        /// Yes, delete it for ever
+        #[arg(long)]
+        yes: bool,
+        /// How long an attempt may take, as the dispatchers have it: what is in flight is waited for
+        #[arg(long, env = "PLUMBLINE_ATTEMPT_TIMEOUT", default_value = "10s", value_parser = positive_duration)]
+        attempt_timeout: Duration,
     },
 }
 
@@ -148,6 +300,13 @@ mod tests {
             "api-key create --tenant 17 --name ci --scopes webhooks:manage,events:write",
             "api-key create --tenant 17 --name ci --scopes * --json",
             "user create --tenant 17 --email a@example.com --role company_admin --password-stdin",
+            "tenant delete --tenant 17 --yes",
+            "doctor --json --amqp-url amqp://b --master-keys k:x",
+            "dead list --amqp-url amqp://b --limit 5",
+            "dead requeue --amqp-url amqp://b 00ff 11ee",
+            "dead requeue --amqp-url amqp://b --all",
+            "dead drop --amqp-url amqp://b --all --yes",
+            "secrets rekey --master-keys k2:x,k1:x",
         ] {
             let arguments = ["plumbline"].into_iter().chain(line.split(' '));
             assert!(Arguments::try_parse_from(arguments).is_ok(), "{line}");
@@ -159,6 +318,9 @@ mod tests {
             "user create --tenant 17 --email a@example.com --role king --password-stdin",
             "user create --tenant 17 --email a@example.com --role member",
             "tenant create",
+            "tenant delete --yes",
+            "dead requeue --amqp-url amqp://b",
+            "dead drop --amqp-url amqp://b 00ff --all",
         ] {
             let arguments = ["plumbline"].into_iter().chain(line.split(' '));
             assert!(Arguments::try_parse_from(arguments).is_err(), "{line}");

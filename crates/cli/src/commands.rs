@@ -6,34 +6,62 @@ use plumbline_engine::assembly::DatabaseSettings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
-use crate::arguments::{ApiKeyCommand, Arguments, Command, TenantCommand, UserCommand};
+mod care;
+
+use crate::arguments::{
+    ApiKeyCommand, Arguments, Command, DatabaseUrl, SecretsCommand, TenantCommand, UserCommand,
+};
 use crate::outcome::{Done, Failure};
 
 /// Connections that a command needs.
-const POOL_SIZE: usize = 1;
+const POOL_SIZE: usize = 2;
+
+/// What a command says: as JSON, in words, and by its exit code.
+type Said = (Value, String, u8);
 
 /// Do what was asked for.
 pub(crate) async fn run(arguments: Arguments) -> Result<Done, Failure> {
-    let url = arguments.database.database_url.ok_or(Failure::NoDatabase)?;
-    let database = DatabaseSettings::new(url.expose(), POOL_SIZE, "plumbline");
-    let administration = Administration::connect(&database)?;
-    let (json, words) = match arguments.command {
-        Command::Migrate => migrate(&administration).await?,
-        Command::Tenant(TenantCommand::Create { name }) => create_tenant(&administration, &name).await?,
+    let database = || database(&arguments.database);
+    let administration = || Ok::<_, Failure>(Administration::connect(&database()?)?);
+    let (json, words, exit_code) = match arguments.command {
+        Command::Migrate => well(migrate(&administration()?).await?),
+        Command::Tenant(TenantCommand::Create { name }) => {
+            well(create_tenant(&administration()?, &name).await?)
+        }
+        Command::Tenant(TenantCommand::Delete {
+            tenant,
+            yes,
+            attempt_timeout,
+        }) => well(care::delete_tenant(&administration()?, tenant, yes, attempt_timeout).await?),
         Command::ApiKey(ApiKeyCommand::Create { tenant, name, scopes }) => {
-            create_api_key(&administration, tenant, &name, &scopes).await?
+            well(create_api_key(&administration()?, tenant, &name, &scopes).await?)
         }
         Command::User(UserCommand::Create {
             tenant,
             email,
             role,
             password_stdin: _,
-        }) => create_user(&administration, tenant, &email, role).await?,
+        }) => well(create_user(&administration()?, tenant, &email, role).await?),
+        Command::Doctor(asked) => care::doctor(&database()?, &asked).await?,
+        Command::Dead(command) => care::dead(command).await?,
+        Command::Secrets(SecretsCommand::Rekey { master_keys }) => {
+            care::rekey(&administration()?, &master_keys).await?
+        }
     };
     Ok(Done {
         json: arguments.json.then_some(json),
         words,
+        exit_code,
     })
+}
+
+fn database(given: &DatabaseUrl) -> Result<DatabaseSettings, Failure> {
+    let url = given.database_url.as_ref().ok_or(Failure::NoDatabase)?;
+    Ok(DatabaseSettings::new(url.expose(), POOL_SIZE, "plumbline"))
+}
+
+fn well((json, words): (Value, String)) -> Said {
+    (json, words, 0)
 }
 
 async fn migrate(administration: &Administration) -> Result<(Value, String), Failure> {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use plumbline_engine::assembly::SettingError;
+use plumbline_engine::dead::DeadError;
 use plumbline_engine::{Error, story};
 use plumbline_runtime::config::EXIT_BAD_CONFIGURATION;
 use serde_json::Value;
@@ -17,14 +18,19 @@ pub(crate) struct Done {
     pub(crate) json: Option<Value>,
     /// The same for people.
     pub(crate) words: String,
+    /// 0, unless what was found is not well, or not all was done.
+    pub(crate) exit_code: u8,
 }
 
 impl Done {
     /// Print it. A key that nobody could read is lost: then the command has failed.
     pub(crate) fn print(self) -> ExitCode {
-        let text = self.json.map_or(self.words, |json| json.to_string());
+        let text = match self.json {
+            Some(json) => json.to_string(),
+            None => self.words,
+        };
         match writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::from(self.exit_code),
             Err(error) => Failure::Output(error).report(),
         }
     }
@@ -36,9 +42,15 @@ pub(crate) enum Failure {
     /// There is no database to work on.
     #[error("PLUMBLINE_DATABASE_URL (--database-url) is required and not set")]
     NoDatabase,
-    /// The database's URL is wrong.
-    #[error("PLUMBLINE_DATABASE_URL (--database-url): {0}")]
+    /// A setting is wrong.
+    #[error("{variable}: {0}", variable = variable(.0))]
     Setting(#[from] SettingError),
+    /// It would be for ever, and nobody has said yes.
+    #[error("{0}; say --yes if that is what you want")]
+    Unconfirmed(String),
+    /// The dead messages could not be dealt with.
+    #[error(transparent)]
+    Dead(#[from] DeadError),
     /// No password came.
     #[error("the password could not be read from standard input: {0}")]
     Password(#[source] io::Error),
@@ -60,7 +72,8 @@ impl Failure {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDatabase | Self::Setting(_) | Self::Password(_) => usage(),
+            Self::NoDatabase | Self::Setting(_) | Self::Password(_) | Self::Unconfirmed(_) => usage(),
+            Self::Dead(_) => EXIT_UNAVAILABLE,
             Self::Engine(Error::Invalid(_) | Error::NotFound(_) | Error::Conflict(_)) => usage(),
             Self::Engine(Error::Unavailable(_)) => EXIT_UNAVAILABLE,
             Self::Engine(
@@ -84,8 +97,18 @@ impl Failure {
         }
         match self {
             Self::Engine(error) => story(error),
+            Self::Dead(error) => story(error),
             _ => self.to_string(),
         }
+    }
+}
+
+/// The variable of a setting, and its flag.
+fn variable(error: &SettingError) -> &'static str {
+    match error {
+        SettingError::Database(_) => "PLUMBLINE_DATABASE_URL (--database-url)",
+        SettingError::Broker(_) => "PLUMBLINE_AMQP_URL (--amqp-url)",
+        SettingError::MasterKeys(_) => "PLUMBLINE_MASTER_KEYS (--master-keys)",
     }
 }
 

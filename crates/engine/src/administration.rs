@@ -37,6 +37,10 @@ impl Administration {
         Self { store }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Bring the schema up to date; returns the names of the migrations that were applied now.
     ///
     /// # Errors

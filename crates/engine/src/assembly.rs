@@ -28,7 +28,7 @@ impl DatabaseSettings {
         })
     }
 
-    fn open(&self) -> Result<Store, SettingError> {
+    pub(crate) fn open(&self) -> Result<Store, SettingError> {
         Store::new(&self.0).map_err(|error| SettingError::Database(story(&error)))
     }
 }
@@ -41,6 +41,17 @@ pub struct BrokerSettings<'a> {
     pub connection_name: &'a str,
     /// Queues that each lane of events is spread over.
     pub event_shards: NonZeroU16,
+}
+
+impl BrokerSettings<'_> {
+    pub(crate) fn config(&self) -> Result<BrokerConfig, SettingError> {
+        let url: AmqpUrl = self
+            .amqp_url
+            .parse()
+            .map_err(|error| SettingError::Broker(story(&error)))?;
+        let topology = Topology::new(self.event_shards);
+        Ok(BrokerConfig::new(url, self.connection_name, topology))
+    }
 }
 
 /// A setting that parsed as text and is still wrong. Messages hold no secret.
@@ -83,11 +94,7 @@ impl Engine {
     ) -> Result<(Self, Depths), SettingError> {
         let store = database.open()?;
         let vault = Vault::parse(master_keys).map_err(|error| SettingError::MasterKeys(story(&error)))?;
-        let url: AmqpUrl = broker
-            .amqp_url
-            .parse()
-            .map_err(|error| SettingError::Broker(story(&error)))?;
-        let broker = BrokerConfig::new(url, broker.connection_name, Topology::new(broker.event_shards));
+        let broker = broker.config()?;
         let publisher = Publisher::spawn(broker.clone(), broker_stop.clone());
         let depths = Depths::spawn(broker, broker_stop.clone());
         Ok((Self::new(store, vault, publisher, names, config), depths))
