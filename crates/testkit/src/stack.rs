@@ -10,6 +10,7 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
@@ -73,6 +74,28 @@ pub struct Stack {
     /// `None` only until it is made.
     api: Option<Api>,
     secrets: Vec<String>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Its result.
+    pub stdout: String,
+    /// What it said besides.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The JSON that it printed.
+    ///
+    /// # Panics
+    /// When it printed something else.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
 }
 
 /// What a test wants of its system.
@@ -405,18 +428,41 @@ impl Stack {
     /// # Panics
     /// When it fails; the message shows what it said.
     pub async fn cli(&self, arguments: &[&str]) -> Value {
-        let program = Program {
-            name: "cli".to_owned(),
-            binary: self.binaries.join("plumbline"),
-            environment: self.environment.clone(),
-            log: Log::new(self.directory.join("cli.log")),
-        };
-        let answer = program.run(arguments).await;
+        let answer = self.program().run(arguments).await;
         if answer.trim().is_empty() {
             return Value::Object(serde_json::Map::new());
         }
         serde_json::from_str(&answer)
             .unwrap_or_else(|error| panic!("plumbline {arguments:?}: {error}: {answer}"))
+    }
+
+    /// Run the command line program, however it ends.
+    pub async fn cli_ends(&self, arguments: &[&str]) -> Ended {
+        let output = self.program().output(arguments, Stdio::piped()).await;
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn program(&self) -> Program {
+        Program {
+            name: "cli".to_owned(),
+            binary: self.binaries.join("plumbline"),
+            environment: self.environment.clone(),
+            log: Log::new(self.directory.join("cli.log")),
+        }
+    }
+
+    /// Give a setting, by its name without `PLUMBLINE_`, another value: for the command line from now on, for each process
+    /// from its next start on.
+    pub fn set(&mut self, setting: &str, value: &str) {
+        let name = format!("PLUMBLINE_{setting}");
+        process::set_variable(&mut self.environment, &name, value);
+        for process in std::iter::once(&mut self.api_process).chain(&mut self.dispatchers) {
+            process.set_variable(&name, value);
+        }
     }
 
     /// The API's process.

@@ -171,8 +171,16 @@ impl Broker {
     /// # Panics
     /// When the broker does not take it, or there is no such queue.
     pub async fn publish_raw(&self, queue: &str, payload: &[u8]) {
+        self.publish_with(queue, payload, &json!({})).await;
+    }
+
+    /// The same with headers.
+    ///
+    /// # Panics
+    /// When the broker does not take it, or there is no such queue.
+    pub async fn publish_with(&self, queue: &str, payload: &[u8], headers: &Value) {
         let message = json!({
-            "properties": {"delivery_mode": 2},
+            "properties": {"delivery_mode": 2, "headers": headers},
             "routing_key": queue,
             "payload": STANDARD.encode(payload),
             "payload_encoding": "base64",

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::{env, fs};
@@ -45,6 +45,11 @@ impl Process {
             http,
             child: Mutex::new(None),
         }
+    }
+
+    /// Another value of an environment variable, from its next start on.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) {
+        set_variable(&mut self.program.environment, name, value);
     }
 
     /// Its name in this test.
@@ -240,6 +245,12 @@ fn signal(name: &str, pid: u32) {
     );
 }
 
+/// Give a variable another value.
+pub(super) fn set_variable(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.to_owned(), value.to_owned()));
+}
+
 impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
         let binary = built(&self.binary);
@@ -276,12 +287,8 @@ impl Program {
 
     /// Run it to its end; returns what it wrote to standard output.
     pub(super) async fn run(self, arguments: &[&str]) -> String {
-        let mut command = self.command(arguments);
+        let output = self.output(arguments, self.log.file().into()).await;
         let arguments = arguments.join(" ");
-        let output = tokio::task::spawn_blocking(move || command.stdout(Stdio::piped()).output()).await;
-        let output = output
-            .expect("it does not panic")
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.binary.display()));
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
             output.status.success(),
@@ -291,6 +298,17 @@ impl Program {
             self.log.text()
         );
         answer
+    }
+
+    /// Run it to its end, whatever that is.
+    pub(super) async fn output(&self, arguments: &[&str], stderr: Stdio) -> Output {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(stderr);
+        // `Command::output` would capture what is not set to be elsewhere.
+        let ended = tokio::task::spawn_blocking(move || command.spawn()?.wait_with_output()).await;
+        ended
+            .expect("it does not panic")
+            .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.binary.display()))
     }
 }
 

@@ -6,6 +6,7 @@ mod addresses;
 mod arrival;
 mod buildmarkets;
 mod buildr;
+mod care;
 mod catalogue;
 mod documents;
 mod emit;
