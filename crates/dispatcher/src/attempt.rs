@@ -457,7 +457,7 @@ fn request(due: &Due) -> Option<AttemptRequest> {
         headers: endpoint
             .profile
             .headers(&due.event, due.delivery, signer, &due.body, now),
-        custom: endpoint.headers.clone(),
+        custom: due.target.headers.clone(),
         body: due.body.clone(),
         not_after: None,
     })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use plumbline_domain::signing::Signer;
-use plumbline_domain::{Endpoint, EndpointId, EventType, ResourceUrls, TenantId, Timestamp};
+use plumbline_domain::{CustomHeaders, Endpoint, EndpointId, EventType, ResourceUrls, TenantId, Timestamp};
 use plumbline_store::endpoints::{self, EndpointWithSecrets, TenantEndpoints};
 use plumbline_store::secrets::Vault;
 use plumbline_store::{Store, StoreError, tenants};
@@ -31,6 +31,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// Its keys; `None` when no master key of ours opens its secrets, and then nothing can be sent to it.
     pub signer: Option<Signer>,
+    /// Its custom headers.
+    pub headers: CustomHeaders,
     /// Where its tenant's resources live.
     pub urls: ResourceUrls,
     /// The version of its tenant's endpoints when it was read: an older one may not know it yet, or not as it is.
@@ -38,21 +40,24 @@ pub struct Target {
 }
 
 impl Target {
-    /// Open an endpoint's secrets. Resources live at `urls` unless the tenant says otherwise.
+    /// Open an endpoint's secrets and headers. Resources live at `urls` unless the tenant says otherwise.
     pub fn open(vault: &Vault, urls: &ResourceUrls, found: EndpointWithSecrets) -> Self {
-        let opened = found.open_secrets(vault);
+        let opened = found
+            .open_secrets(vault)
+            .and_then(|versions| Ok((versions, found.open_headers(vault)?)));
         let endpoint = found.endpoint;
-        let signer = match opened {
-            Ok(versions) => Signer::new(&versions).ok(),
+        let (signer, headers) = match opened {
+            Ok((versions, headers)) => (Signer::new(&versions).ok(), headers),
             Err(error) => {
                 tracing::error!(endpoint.id = %endpoint.id, error = &error as &dyn std::error::Error, "the endpoint's secrets cannot be opened: is its master key still configured?");
-                None
+                (None, CustomHeaders::default())
             }
         };
         let urls = found.resource_urls.unwrap_or_else(|| urls.clone());
         Self {
             endpoint,
             signer,
+            headers,
             urls,
             as_of: found.endpoints_version,
         }
@@ -304,7 +309,7 @@ mod tests {
             description: None,
             subscription: Subscription::All,
             rate_limit: None,
-            headers: vec![],
+            header_names: vec![],
             disabled: None,
             consecutive_failures: 0,
             version: 1,
@@ -315,6 +320,7 @@ mod tests {
         Target {
             endpoint,
             signer,
+            headers: CustomHeaders::default(),
             urls: ResourceUrls::below(None),
             as_of: 1,
         }

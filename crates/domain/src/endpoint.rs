@@ -1,6 +1,7 @@
 //! An endpoint: a customer's URL, what it subscribes to, and how it wants to be treated.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::num::NonZeroU32;
 
 use uuid::Uuid;
@@ -83,8 +84,8 @@ pub struct Endpoint {
     pub subscription: Subscription,
     /// Requests per minute, over all dispatchers; `None` is unlimited.
     pub rate_limit: Option<NonZeroU32>,
-    /// Extra request headers, validated by [`check_headers`].
-    pub headers: Vec<(String, String)>,
+    /// The names of its [`CustomHeaders`], in the customer's order. Their values travel apart: only who sends needs them.
+    pub header_names: Vec<String>,
     /// Why it receives nothing; `None` while it is active.
     pub disabled: Option<DisabledReason>,
     /// Failed attempts since the last success.
@@ -108,6 +109,42 @@ impl Endpoint {
     /// Whether an event of this type, accepted at this version of the tenant's endpoints, is for it.
     pub fn wants(&self, event_type: &EventType, endpoints_version: i64) -> bool {
         self.since_version <= endpoints_version && self.subscription.wants(event_type)
+    }
+}
+
+/// What is shown where the value of a custom header would stand.
+pub const HIDDEN_VALUE: &str = "[hidden]";
+
+/// Extra request headers that a customer chose, in the customer's order. Any of the values may be a credential,
+/// whatever its name: `Debug` shows names only, and nothing shows a value after it was given (ADR 9).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CustomHeaders(Vec<(String, String)>);
+
+impl CustomHeaders {
+    /// These names and values, not checked yet.
+    pub fn new(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names, which may be shown.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Names and values, to be sent or encrypted.
+    pub fn expose(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CustomHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
     }
 }
 
@@ -168,11 +205,18 @@ const RESERVED_PREFIXES: [&str; 7] = [
     "sec-",
 ];
 
+/// Whether a header of this name is the sender's or the connection's own, and never a customer's: its value may be shown.
+pub fn is_reserved_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    RESERVED_HEADERS.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
+}
+
 /// Check the extra headers that a customer asks for.
 ///
 /// # Errors
-/// The first fault found; see [`InvalidHeader`].
-pub fn check_headers(headers: &[(String, String)]) -> Result<(), InvalidHeader> {
+/// The first fault found; see [`InvalidHeader`]. It never holds a value.
+pub fn check_headers(headers: &CustomHeaders) -> Result<(), InvalidHeader> {
+    let headers = headers.expose();
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
         return Err(InvalidHeader::TooMany);
@@ -187,7 +231,7 @@ pub fn check_headers(headers: &[(String, String)]) -> Result<(), InvalidHeader> 
         {
             return Err(InvalidHeader::Name(name.escape_debug().to_string()));
         }
-        if RESERVED_HEADERS.contains(&&*lower) || RESERVED_PREFIXES.iter().any(|p| lower.starts_with(p)) {
+        if is_reserved_header(&lower) {
             return Err(InvalidHeader::Reserved(lower));
         }
         if value.is_empty() || value.trim() != value || !value.bytes().all(|b| matches!(b, b' '..=b'~')) {
@@ -204,8 +248,9 @@ pub fn check_headers(headers: &[(String, String)]) -> Result<(), InvalidHeader> 
 mod tests {
     use super::*;
 
-    fn header(name: &str, value: &str) -> Vec<(String, String)> {
-        vec![(name.to_owned(), value.to_owned())]
+    fn headers(pairs: &[(&str, &str)]) -> CustomHeaders {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        CustomHeaders::new(pairs.iter().map(own).collect())
     }
 
     #[test]
@@ -222,7 +267,7 @@ mod tests {
 
     #[test]
     fn headers_that_could_mislead_are_refused() {
-        assert_eq!(check_headers(&header("X-Team", "blue sky")), Ok(()));
+        assert_eq!(check_headers(&headers(&[("X-Team", "blue sky")])), Ok(()));
         for (name, value) in [
             ("", "x"),
             ("a b", "x"),
@@ -237,15 +282,47 @@ mod tests {
             ("svix-id", "x"),
             ("X-Forwarded-For", "x"),
         ] {
-            assert!(check_headers(&header(name, value)).is_err(), "{name}: {value}");
+            assert!(
+                check_headers(&headers(&[(name, value)])).is_err(),
+                "{name}: {value}"
+            );
         }
-        let twice = [header("X-A", "1"), header("x-a", "2")].concat();
         assert_eq!(
-            check_headers(&twice),
+            check_headers(&headers(&[("X-A", "1"), ("x-a", "2")])),
             Err(InvalidHeader::Repeated("x-a".to_owned()))
         );
-        let many = vec![("x".to_owned(), "1".to_owned()); HEADERS_MAX + 1];
+        let many = headers(&[("x", "1"); HEADERS_MAX + 1]);
         assert_eq!(check_headers(&many), Err(InvalidHeader::TooMany));
+    }
+
+    #[test]
+    fn the_value_of_a_custom_header_does_not_show() {
+        let (name, value) = ("Authorization", "Bearer hunter2");
+        let shown = format!("{:?}", headers(&[(name, value), ("X-Key", value)]));
+        assert_eq!(shown, r#"["Authorization", "X-Key"]"#);
+        // Nor does a fault repeat it.
+        for bad in ["hunter2\n", " hunter2", "hunter2\u{e9}"] {
+            for name in ["X-Key", "Host", "no name"] {
+                let fault = check_headers(&headers(&[(name, bad)])).expect_err("refused");
+                assert!(!format!("{fault} {fault:?}").contains("hunter2"), "{fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_profile_sends_can_be_told_from_what_a_customer_chose() {
+        for name in [
+            "Content-Type",
+            "user-agent",
+            "BuildWorkPro-Signature",
+            "svix-id",
+            "Buildr-Event",
+        ] {
+            assert!(is_reserved_header(name), "{name}");
+        }
+        for name in ["Authorization", "X-Api-Key", "X-Team"] {
+            assert!(!is_reserved_header(name), "{name}");
+        }
     }
 
     #[test]
@@ -261,7 +338,7 @@ mod tests {
                 description: None,
                 subscription: Subscription::All,
                 rate_limit: None,
-                headers: vec![],
+                header_names: vec![],
                 disabled: None,
                 consecutive_failures: 0,
                 version: 1,

@@ -28,7 +28,7 @@ pub mod signing;
 
 pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
 pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
-pub use endpoint::{DisabledReason, Endpoint, Subscription};
+pub use endpoint::{CustomHeaders, DisabledReason, Endpoint, Subscription};
 pub use event::{Event, EventType};
 pub use ids::{
     ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId,

@@ -10,8 +10,8 @@ use plumbline_domain::endpoint::{DESCRIPTION_CHARS_MAX, SUBSCRIPTION_TYPES_MAX, 
 use plumbline_domain::operational::operational_type;
 use plumbline_domain::secret::{ACTIVATE_IN_SECONDS_MAX, ROTATION_OVERLAP};
 use plumbline_domain::{
-    Delivery, DeliveryId, DisabledReason, Endpoint, EndpointId, EndpointUrl, Event, EventId, EventType,
-    JsonText, Profile, SigningSecret, Subscription, TenantId, Timestamp,
+    CustomHeaders, Delivery, DeliveryId, DisabledReason, Endpoint, EndpointId, EndpointUrl, Event, EventId,
+    EventType, JsonText, Profile, SigningSecret, Subscription, TenantId, Timestamp,
 };
 use plumbline_store::{deliveries, endpoints, events, secrets, tenants};
 use uuid::Uuid;
@@ -50,7 +50,7 @@ pub struct NewEndpoint {
     /// Requests per minute; `None` is the profile's default.
     pub rate_limit: Option<i64>,
     /// Extra request headers.
-    pub headers: Vec<(String, String)>,
+    pub headers: CustomHeaders,
     /// What signs its deliveries.
     pub secret: WantedSecret,
 }
@@ -67,7 +67,7 @@ pub struct EndpointChanges {
     /// Another rate limit, or none.
     pub rate_limit: Option<Option<i64>>,
     /// Other headers.
-    pub headers: Option<Vec<(String, String)>>,
+    pub headers: Option<CustomHeaders>,
     /// Enable (which resets the failure count and sends nothing) or pause.
     pub active: Option<bool>,
 }
@@ -81,7 +81,7 @@ pub struct CheckedEndpoint {
     subscription: Subscription,
     description: Option<String>,
     rate_limit: Option<NonZeroU32>,
-    headers: Vec<(String, String)>,
+    headers: CustomHeaders,
     secret: Option<SigningSecret>,
 }
 
@@ -92,7 +92,7 @@ pub struct CheckedChanges {
     subscription: Option<Subscription>,
     description: Option<Option<String>>,
     rate_limit: Option<Option<NonZeroU32>>,
-    headers: Option<Vec<(String, String)>>,
+    headers: Option<CustomHeaders>,
     active: Option<bool>,
 }
 
@@ -390,7 +390,7 @@ fn rate_limit_field(faults: &mut Vec<FieldError>, rate_limit: Option<i64>) -> Op
     valid
 }
 
-fn headers_field(faults: &mut Vec<FieldError>, headers: &[(String, String)]) {
+fn headers_field(faults: &mut Vec<FieldError>, headers: &CustomHeaders) {
     if let Err(error) = check_headers(headers) {
         faults.push(FieldError::new("headers", "invalid", error.to_string()));
     }
@@ -414,7 +414,7 @@ impl Unit {
                 "the tenant has {limit} endpoints, which is the most: delete one first"
             )));
         }
-        let endpoint = endpoints::insert(
+        let mut endpoint = endpoints::insert(
             &self.session,
             &endpoints::NewEndpoint {
                 tenant: self.tenant,
@@ -423,11 +423,13 @@ impl Unit {
                 description: new.description,
                 subscription: new.subscription,
                 rate_limit: new.rate_limit,
-                headers: new.headers,
                 since_version,
             },
         )
         .await?;
+        if !new.headers.is_empty() {
+            self.set_headers(&mut endpoint, &new.headers).await?;
+        }
         if let Some(secret) = &new.secret {
             let sealed = engine.inner.vault.seal(secret, self.tenant, endpoint.id);
             let derivation = new.profile.key_derivation();
@@ -471,7 +473,7 @@ impl Unit {
             endpoint.rate_limit = rate_limit;
         }
         if let Some(headers) = changes.headers {
-            endpoint.headers = headers;
+            self.set_headers(&mut endpoint, &headers).await?;
         }
         match changes.active {
             Some(true) => enable(&mut endpoint),
@@ -480,6 +482,15 @@ impl Unit {
         }
         self.bump_version().await?;
         Ok(endpoints::update(&self.session, &endpoint).await?)
+    }
+
+    async fn set_headers(&mut self, endpoint: &mut Endpoint, headers: &CustomHeaders) -> Result<(), Error> {
+        let vault = &self.engine.inner.vault;
+        let sealed = (!headers.is_empty()).then(|| vault.seal_headers(headers, self.tenant, endpoint.id));
+        let stored = sealed.as_ref().map(|sealed| (headers, sealed));
+        endpoints::set_headers(&self.session, self.tenant, endpoint.id, stored).await?;
+        endpoint.header_names = headers.names().map(str::to_owned).collect();
+        Ok(())
     }
 
     /// Enable an endpoint: the failure count starts anew, and nothing is sent by itself.

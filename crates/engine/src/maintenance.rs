@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plumbline_domain::Timestamp;
 use plumbline_store::leadership::{self, Duty};
-use plumbline_store::{StoreError, partitions};
+use plumbline_store::{StoreError, endpoints, partitions};
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
@@ -13,6 +13,8 @@ use crate::Engine;
 const EVERY: Duration = Duration::from_secs(15 * 60);
 /// How soon it is tried again after an error, or by a replica that may not lead.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Endpoints whose headers are encrypted in one transaction.
+const SEALED_AT_ONCE_MAX: usize = 100;
 
 impl Engine {
     /// Keep the database in order until `shutdown`; one replica at a time.
@@ -51,6 +53,26 @@ impl Engine {
                 "partitions maintained"
             );
         }
+        drop(session);
+        self.seal_headers_in_clear().await?;
         Ok(true)
+    }
+
+    /// Encrypt the custom headers that a version before V10 wrote in clear; afterwards there are none, and this is one
+    /// look at a small table.
+    async fn seal_headers_in_clear(&self) -> Result<(), StoreError> {
+        loop {
+            let session = self.store().begin().await?;
+            let found = endpoints::in_clear(&session, SEALED_AT_ONCE_MAX).await?;
+            for (tenant, endpoint, headers) in &found {
+                let sealed = self.inner.vault.seal_headers(headers, *tenant, *endpoint);
+                endpoints::set_headers(&session, *tenant, *endpoint, Some((headers, &sealed))).await?;
+            }
+            session.commit().await?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            tracing::info!(endpoints = found.len(), "custom headers encrypted");
+        }
     }
 }

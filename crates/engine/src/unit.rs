@@ -73,8 +73,9 @@ impl Engine {
 }
 
 impl Engine {
-    /// The promise of a request whose body holds a password. Its hash is stored, and one of a password that anybody can
-    /// compute would undo the slow hash beside it: this one is keyed.
+    /// The promise of a request whose body holds a secret that somebody chose: a password, a signing secret, a header's
+    /// value. Its hash is stored, and one that anybody can compute would let them guess, past the slow hash or the
+    /// encryption beside it: this one is keyed.
     pub fn veil(&self, promise: Option<Idempotency>) -> Option<Idempotency> {
         promise.map(|Idempotency { key, request_hash }| {
             let secret = self.inner.vault.derive_key("request hash");

@@ -3,15 +3,15 @@
 use std::num::NonZeroU32;
 
 use plumbline_domain::{
-    DisabledReason, Endpoint, EndpointId, EndpointUrl, EventType, Profile, ResourceUrls, SecretVersion,
-    Subscription, TenantId,
+    CustomHeaders, DisabledReason, Endpoint, EndpointId, EndpointUrl, EventType, Profile, ResourceUrls,
+    SecretVersion, Subscription, TenantId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::row::{Columns, int, rows_max, unmapped};
-use crate::secrets::{SealedSecret, Vault, VaultError, sealed_secret};
+use crate::secrets::{Sealed, SealedSecret, Vault, VaultError, sealed_secret};
 use crate::{Session, StoreError};
 
 /// An endpoint to register.
@@ -29,8 +29,6 @@ pub struct NewEndpoint {
     pub subscription: Subscription,
     /// Requests per minute.
     pub rate_limit: Option<NonZeroU32>,
-    /// Extra request headers.
-    pub headers: Vec<(String, String)>,
     /// The version that [`crate::tenants::bump_endpoints_version`] made for it.
     pub since_version: i64,
 }
@@ -42,6 +40,8 @@ pub struct EndpointWithSecrets {
     pub endpoint: Endpoint,
     /// Its secrets in order of activation; the expired ones may be missing.
     pub secrets: Vec<SealedSecret>,
+    /// Its custom headers; `None` where it has none.
+    pub headers: Option<StoredHeaders>,
     /// Where its tenant's resources live; `None` for the service's default.
     pub resource_urls: Option<ResourceUrls>,
     /// The version of its tenant's endpoints when it was read.
@@ -60,6 +60,28 @@ impl EndpointWithSecrets {
             .map(|secret| secret.open(vault, tenant, id))
             .collect()
     }
+
+    /// Decrypt the custom headers.
+    ///
+    /// # Errors
+    /// [`VaultError`] if they do not open.
+    pub fn open_headers(&self, vault: &Vault) -> Result<CustomHeaders, VaultError> {
+        let Endpoint { tenant, id, .. } = self.endpoint;
+        match &self.headers {
+            None => Ok(CustomHeaders::default()),
+            Some(StoredHeaders::Sealed(sealed)) => vault.open_headers(sealed, tenant, id),
+            Some(StoredHeaders::Clear(headers)) => Ok(headers.clone()),
+        }
+    }
+}
+
+/// Custom headers as they are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoredHeaders {
+    /// Encrypted.
+    Sealed(Sealed),
+    /// As an earlier version wrote them; see [`in_clear`].
+    Clear(CustomHeaders),
 }
 
 /// A tenant's endpoints, all at one moment.
@@ -77,9 +99,16 @@ pub struct TenantEndpoints {
 macro_rules! columns {
     () => {
         "endpoint.id AS endpoint_id, endpoint.uid, endpoint.tenant_id, endpoint.profile, endpoint.url, \
-         endpoint.description, endpoint.event_types, endpoint.rate_limit, endpoint.headers, \
+         endpoint.description, endpoint.event_types, endpoint.rate_limit, endpoint.header_names, \
          endpoint.disabled_reason, endpoint.consecutive_failures, endpoint.version, endpoint.since_version, \
          endpoint.created_at, endpoint.updated_at"
+    };
+}
+
+/// The columns that [`stored_headers`] maps, of a table called `endpoint`.
+macro_rules! header_columns {
+    () => {
+        "endpoint.headers, endpoint.headers_key_id, endpoint.headers_ciphertext"
     };
 }
 
@@ -112,7 +141,6 @@ fn endpoint(row: &Row) -> Result<Endpoint, StoreError> {
                 .ok_or_else(|| unmapped("rate_limit"))?,
         ),
     };
-    let headers: Json<Vec<(String, String)>> = row.column("headers")?;
     Ok(Endpoint {
         id: EndpointId(row.column("endpoint_id")?),
         uid: row.column("uid")?,
@@ -122,7 +150,7 @@ fn endpoint(row: &Row) -> Result<Endpoint, StoreError> {
         description: row.column("description")?,
         subscription,
         rate_limit,
-        headers: headers.0,
+        header_names: row.column("header_names")?,
         disabled: row.named_or_null("disabled_reason", DisabledReason::parse)?,
         consecutive_failures: row.count("consecutive_failures")?,
         version: row.column("version")?,
@@ -130,6 +158,23 @@ fn endpoint(row: &Row) -> Result<Endpoint, StoreError> {
         created_at: row.column("created_at")?,
         updated_at: row.column("updated_at")?,
     })
+}
+
+fn stored_headers(row: &Row) -> Result<Option<StoredHeaders>, StoreError> {
+    if let Some(master_key_id) = row.column("headers_key_id")? {
+        let ciphertext = row.column("headers_ciphertext")?;
+        return Ok(Some(StoredHeaders::Sealed(Sealed {
+            master_key_id,
+            ciphertext,
+        })));
+    }
+    let headers = headers_in_clear(row)?;
+    Ok((!headers.is_empty()).then_some(StoredHeaders::Clear(headers)))
+}
+
+fn headers_in_clear(row: &Row) -> Result<CustomHeaders, StoreError> {
+    let headers: Json<Vec<(String, String)>> = row.column("headers")?;
+    Ok(CustomHeaders::new(headers.0))
 }
 
 /// [`EndpointUrl::stored`] panics at what is not a URL; a row that somebody edited must not end a dispatcher.
@@ -159,8 +204,8 @@ pub async fn insert(session: &Session, new: &NewEndpoint) -> Result<Endpoint, St
     let sql = concat!(
         "
         INSERT INTO endpoints AS endpoint
-            (tenant_id, profile, url, description, event_types, rate_limit, headers, since_version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (tenant_id, profile, url, description, event_types, rate_limit, since_version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         RETURNING ",
         columns!()
     );
@@ -174,7 +219,6 @@ pub async fn insert(session: &Session, new: &NewEndpoint) -> Result<Endpoint, St
                 &new.description,
                 &type_names(&new.subscription),
                 &rate(new.rate_limit),
-                &Json(&new.headers),
                 &new.since_version,
             ],
         )
@@ -308,7 +352,66 @@ pub async fn count(session: &Session, tenant: TenantId) -> Result<i64, StoreErro
     session.query_one(sql, &[&tenant.0]).await?.column("endpoints")
 }
 
-/// Write what may change of an endpoint, as a new version of it. Lock it first.
+/// Replace an endpoint's custom headers: their names, and all of them encrypted; `None` removes them. Lock it first. It
+/// is no version of its own: [`update`] follows, or [`insert`] went before.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn set_headers(
+    session: &Session,
+    tenant: TenantId,
+    id: EndpointId,
+    headers: Option<(&CustomHeaders, &Sealed)>,
+) -> Result<(), StoreError> {
+    let sql = "
+        UPDATE endpoints
+        SET header_names = $3, headers_key_id = $4, headers_ciphertext = $5, headers = '[]'
+        WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+    let names: Vec<&str> = headers.iter().flat_map(|(headers, _)| headers.names()).collect();
+    let sealed = headers.map(|(_, sealed)| sealed);
+    session
+        .execute(
+            sql,
+            &[
+                &tenant.0,
+                &id.0,
+                &names,
+                &sealed.map(|sealed| sealed.master_key_id.as_str()),
+                &sealed.map(|sealed| sealed.ciphertext.as_slice()),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Endpoints whose custom headers an earlier version left in clear, at most `limit`, locked until the transaction ends.
+/// They belong to any tenant: this is for the upkeep.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn in_clear(
+    session: &Session,
+    limit: usize,
+) -> Result<Vec<(TenantId, EndpointId, CustomHeaders)>, StoreError> {
+    let sql = "
+        SELECT tenant_id, id, headers
+        FROM endpoints
+        WHERE headers <> '[]' AND deleted_at IS NULL
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED";
+    let rows = session.query(sql, &[&rows_max(limit)]).await?;
+    rows.iter()
+        .map(|row| {
+            Ok((
+                row.tenant()?,
+                EndpointId(row.column("id")?),
+                headers_in_clear(row)?,
+            ))
+        })
+        .collect()
+}
+
+/// Write what may change of an endpoint but its headers, as a new version of it. Lock it first.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when it is not there, which a lock rules out.
@@ -316,10 +419,10 @@ pub async fn update(session: &Session, changed: &Endpoint) -> Result<Endpoint, S
     let sql = concat!(
         "
         UPDATE endpoints AS endpoint
-        SET url = $3, description = $4, event_types = $5, rate_limit = $6, headers = $7, disabled_reason = $8::text,
-            disabled_at = CASE WHEN disabled_reason IS NULL AND $8::text IS NOT NULL THEN now()
-                WHEN $8::text IS NOT NULL THEN disabled_at END,
-            consecutive_failures = $9, failing_since = CASE WHEN $9 > 0 THEN failing_since END,
+        SET url = $3, description = $4, event_types = $5, rate_limit = $6, disabled_reason = $7::text,
+            disabled_at = CASE WHEN disabled_reason IS NULL AND $7::text IS NOT NULL THEN now()
+                WHEN $7::text IS NOT NULL THEN disabled_at END,
+            consecutive_failures = $8, failing_since = CASE WHEN $8 > 0 THEN failing_since END,
             version = version + 1, updated_at = now()
         WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
         RETURNING ",
@@ -335,7 +438,6 @@ pub async fn update(session: &Session, changed: &Endpoint) -> Result<Endpoint, S
                 &changed.description,
                 &type_names(&changed.subscription),
                 &rate(changed.rate_limit),
-                &Json(&changed.headers),
                 &changed.disabled.map(DisabledReason::as_str),
                 &int(changed.consecutive_failures),
             ],
@@ -344,7 +446,7 @@ pub async fn update(session: &Session, changed: &Endpoint) -> Result<Endpoint, S
     endpoint(&row)
 }
 
-/// Delete an endpoint and wipe its secrets. The row stays for the deliveries that name it.
+/// Delete an endpoint and wipe its secrets and custom headers. The row stays for the deliveries that name it.
 /// `false` when there is none.
 ///
 /// # Errors
@@ -355,7 +457,7 @@ pub async fn delete(session: &Session, tenant: TenantId, id: EndpointId) -> Resu
             DELETE FROM endpoint_secrets
             WHERE tenant_id = $1 AND endpoint_id = $2)
         UPDATE endpoints
-        SET deleted_at = now()
+        SET deleted_at = now(), header_names = '{}', headers_key_id = NULL, headers_ciphertext = NULL, headers = '[]'
         WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
     Ok(session.execute(sql, &[&tenant.0, &id.0]).await? > 0)
 }
@@ -399,6 +501,8 @@ pub async fn snapshot(session: &Session, tenants: &[TenantId]) -> Result<Vec<Ten
         "SELECT tenant.id AS snapshot_of, tenant.endpoints_version, tenant.resource_url_template, ",
         columns!(),
         ", ",
+        header_columns!(),
+        ", ",
         secret_columns!(),
         " FROM tenants AS tenant
         LEFT JOIN endpoints AS endpoint ON endpoint.tenant_id = tenant.id AND endpoint.deleted_at IS NULL
@@ -440,6 +544,8 @@ pub async fn with_secrets(
         "SELECT tenant.endpoints_version, tenant.resource_url_template, ",
         columns!(),
         ", ",
+        header_columns!(),
+        ", ",
         secret_columns!(),
         " FROM unnest($1::bigint[], $2::bigint[]) AS wanted (tenant_id, id)
         JOIN endpoints AS endpoint
@@ -468,6 +574,7 @@ fn gather(endpoints: &mut Vec<EndpointWithSecrets>, row: &Row) -> Result<(), Sto
         endpoints.push(EndpointWithSecrets {
             endpoint: endpoint(row)?,
             secrets: vec![],
+            headers: stored_headers(row)?,
             resource_urls: row
                 .column::<Option<String>>("resource_url_template")?
                 .map(ResourceUrls::new),

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
-use plumbline_domain::EndpointUrl;
+use plumbline_domain::endpoint::HIDDEN_VALUE;
 use plumbline_domain::profile::Header;
+use plumbline_domain::{CustomHeaders, EndpointUrl};
 use tokio::time::Instant;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -21,7 +22,7 @@ pub struct AttemptRequest {
     /// The profile's headers, signature included.
     pub headers: Vec<Header>,
     /// The endpoint's own headers, which [`plumbline_domain::endpoint::check_headers`] accepted.
-    pub custom: Vec<(String, String)>,
+    pub custom: CustomHeaders,
     /// The bytes that were signed.
     pub body: Bytes,
     /// From when it must not be sent any more; none for a request that nobody limits.
@@ -43,7 +44,7 @@ impl AttemptRequest {
         *message.uri_mut() = uri;
         let headers = message.headers_mut();
         // Hyper adds `Content-Length`.
-        *headers = HeaderMap::with_capacity(5 + self.headers.len() + self.custom.len());
+        *headers = HeaderMap::with_capacity(5 + self.headers.len() + self.custom.expose().len());
         if let Some(host) = host {
             headers.insert(HOST, host.clone());
         }
@@ -55,7 +56,7 @@ impl AttemptRequest {
                 headers.insert(name, value);
             }
         }
-        for (name, value) in &self.custom {
+        for (name, value) in self.custom.expose() {
             if let Some((name, mut value)) = header(name, value) {
                 // May be a token: keeps it out of HTTP/2's compression state.
                 value.set_sensitive(true);
@@ -65,9 +66,10 @@ impl AttemptRequest {
         message
     }
 
-    /// The headers of [`AttemptRequest::message`], for the delivery log.
+    /// The headers of [`AttemptRequest::message`], for the delivery log, which more people read than know the values of
+    /// the customer's own.
     pub(super) fn into_sent_headers(self) -> Vec<(String, String)> {
-        let mut sent = Vec::with_capacity(3 + self.headers.len() + self.custom.len());
+        let mut sent = Vec::with_capacity(3 + self.headers.len() + self.custom.expose().len());
         for (name, value) in [
             ("Content-Type", "application/json"),
             ("User-Agent", self.user_agent),
@@ -80,7 +82,11 @@ impl AttemptRequest {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value)),
         );
-        sent.extend(self.custom);
+        sent.extend(
+            self.custom
+                .names()
+                .map(|name| (name.to_owned(), HIDDEN_VALUE.to_owned())),
+        );
         sent
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use plumbline_domain::{Answer, AttemptOutcome, EndpointUrl, FailureCode, Unreachable};
+use plumbline_domain::{Answer, AttemptOutcome, CustomHeaders, EndpointUrl, FailureCode, Unreachable};
 
 use super::*;
 
@@ -48,7 +48,7 @@ fn request(url: &str) -> AttemptRequest {
         url: EndpointUrl::stored(url),
         user_agent: "BuildWorkPro-Webhooks/1.0",
         headers: vec![("BuildWorkPro-Event", "bid.accepted".to_owned())],
-        custom: vec![],
+        custom: CustomHeaders::default(),
         body: Bytes::from_static(b"{}"),
         not_after: None,
     }

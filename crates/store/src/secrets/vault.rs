@@ -1,4 +1,4 @@
-//! Encryption of signing secrets at rest.
+//! Encryption of signing secrets and of custom headers at rest.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
-use plumbline_domain::{EndpointId, SigningSecret, TenantId};
+use plumbline_domain::endpoint::{HEADER_BYTES_MAX, HEADERS_MAX};
+use plumbline_domain::{CustomHeaders, EndpointId, SigningSecret, TenantId};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -147,11 +148,26 @@ impl Vault {
 
     /// Encrypt a secret for one endpoint: it opens for no other, so that a row cannot be moved.
     pub fn seal(&self, secret: &SigningSecret, tenant: TenantId, endpoint: EndpointId) -> Sealed {
+        self.encrypt(secret.expose().as_bytes(), &binding(tenant, endpoint))
+    }
+
+    /// Encrypt an endpoint's custom headers, which were checked: they open for no other, and not as a secret.
+    pub fn seal_headers(&self, headers: &CustomHeaders, tenant: TenantId, endpoint: EndpointId) -> Sealed {
+        let mut text = Zeroizing::new(String::with_capacity(HEADER_BYTES_MAX + 3 * HEADERS_MAX));
+        for (name, value) in headers.expose() {
+            for part in [name.as_str(), ": ", value, "\n"] {
+                text.push_str(part);
+            }
+        }
+        self.encrypt(text.as_bytes(), &headers_binding(tenant, endpoint))
+    }
+
+    fn encrypt(&self, text: &[u8], binding: &[u8]) -> Sealed {
         let key = &self.keys[0];
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let payload = Payload {
-            msg: secret.expose().as_bytes(),
-            aad: &binding(tenant, endpoint),
+            msg: text,
+            aad: binding,
         };
         let sealed = cipher(key)
             .encrypt(&XNonce::from(nonce), payload)
@@ -175,27 +191,51 @@ impl Vault {
         tenant: TenantId,
         endpoint: EndpointId,
     ) -> Result<SigningSecret, VaultError> {
+        let text = self.decrypt(sealed, &binding(tenant, endpoint))?;
+        String::from_utf8(text)
+            .map(SigningSecret::from_text)
+            .map_err(|_| tampered(sealed))
+    }
+
+    /// Decrypt the custom headers that were sealed for this endpoint.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownKey`], [`VaultError::Tampered`].
+    pub fn open_headers(
+        &self,
+        sealed: &Sealed,
+        tenant: TenantId,
+        endpoint: EndpointId,
+    ) -> Result<CustomHeaders, VaultError> {
+        let text = Zeroizing::new(self.decrypt(sealed, &headers_binding(tenant, endpoint))?);
+        let text = std::str::from_utf8(&text).map_err(|_| tampered(sealed))?;
+        // Neither has a line feed, and a name has no colon.
+        let pair = |line: &str| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_owned(), value.to_owned()))
+        };
+        let pairs: Option<Vec<_>> = text.lines().map(pair).collect();
+        pairs.map(CustomHeaders::new).ok_or_else(|| tampered(sealed))
+    }
+
+    fn decrypt(&self, sealed: &Sealed, binding: &[u8]) -> Result<Vec<u8>, VaultError> {
         let id = &sealed.master_key_id;
         let key = self
             .keys
             .iter()
             .find(|key| key.id == *id)
             .ok_or_else(|| VaultError::UnknownKey { id: id.clone() })?;
-        let tampered = || VaultError::Tampered { id: id.clone() };
         let (nonce, ciphertext) = sealed
             .ciphertext
             .split_first_chunk::<NONCE_BYTES>()
-            .ok_or_else(tampered)?;
+            .ok_or_else(|| tampered(sealed))?;
         let payload = Payload {
             msg: ciphertext,
-            aad: &binding(tenant, endpoint),
+            aad: binding,
         };
-        let text = cipher(key)
+        cipher(key)
             .decrypt(&XNonce::from(*nonce), payload)
-            .map_err(|_| tampered())?;
-        String::from_utf8(text)
-            .map(SigningSecret::from_text)
-            .map_err(|_| tampered())
+            .map_err(|_| tampered(sealed))
     }
 
     /// A key for another purpose, the same in every replica.
@@ -216,12 +256,23 @@ fn cipher(key: &MasterKey) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new(&key.key.into())
 }
 
+fn tampered(sealed: &Sealed) -> VaultError {
+    VaultError::Tampered {
+        id: sealed.master_key_id.clone(),
+    }
+}
+
 /// The associated data: whose secret it is.
 fn binding(tenant: TenantId, endpoint: EndpointId) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&tenant.0.to_be_bytes());
     bytes[8..].copy_from_slice(&endpoint.0.to_be_bytes());
     bytes
+}
+
+/// Longer than a secret's, so that neither opens as the other.
+fn headers_binding(tenant: TenantId, endpoint: EndpointId) -> Vec<u8> {
+    [&binding(tenant, endpoint)[..], b"headers"].concat()
 }
 
 fn master_key(entry: &str) -> Option<MasterKey> {
@@ -282,6 +333,24 @@ mod tests {
             vault.open(&sealed, TenantId(ENDPOINT.0), EndpointId(TENANT.0)),
             tampered
         );
+    }
+
+    #[test]
+    fn headers_open_as_they_were_for_their_endpoint_and_are_no_secret() {
+        let vault = vault(&[key("a", 1)]);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = CustomHeaders::new(vec![pair("X-B", "hunter2"), pair("X-A", "Basic a: b")]);
+        let sealed = vault.seal_headers(&headers, TENANT, ENDPOINT);
+        assert_eq!(vault.open_headers(&sealed, TENANT, ENDPOINT), Ok(headers));
+        assert!(!sealed.ciphertext.windows(7).any(|window| window == b"hunter2"));
+        let tampered = VaultError::Tampered { id: "a".to_owned() };
+        assert_eq!(
+            vault.open_headers(&sealed, TENANT, EndpointId(12)),
+            Err(tampered.clone())
+        );
+        assert_eq!(vault.open(&sealed, TENANT, ENDPOINT), Err(tampered.clone()));
+        let secret = vault.seal(&secret(), TENANT, ENDPOINT);
+        assert_eq!(vault.open_headers(&secret, TENANT, ENDPOINT), Err(tampered));
     }
 
     #[test]

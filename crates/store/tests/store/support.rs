@@ -145,7 +145,6 @@ pub(crate) fn new_endpoint(tenant: TenantId, since_version: i64) -> NewEndpoint 
         description: None,
         subscription: Subscription::All,
         rate_limit: None,
-        headers: vec![],
         since_version,
     }
 }

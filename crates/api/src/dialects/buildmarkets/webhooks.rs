@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use plumbline_domain::event::WEBHOOK_TEST;
 use plumbline_domain::permission::Access;
-use plumbline_domain::{DeliveryId, Profile, Scope};
+use plumbline_domain::{CustomHeaders, DeliveryId, Profile, Scope};
 use plumbline_engine::Engine;
 use plumbline_engine::deliveries::AttemptPosition;
 use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
@@ -69,7 +69,7 @@ fn new_endpoint(body: &Body) -> Result<NewEndpoint, Failure> {
         event_types: events,
         description: None,
         rate_limit: None,
-        headers: vec![],
+        headers: CustomHeaders::default(),
         secret: WantedSecret::Generated,
     })
 }

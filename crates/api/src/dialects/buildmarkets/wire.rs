@@ -95,7 +95,7 @@ impl From<Endpoint> for WebhookWire {
 }
 
 /// A webhook that was just registered, with the secret that is shown this once.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = CreatedWebhook)]
 pub(super) struct CreatedWire {
     #[serde(flatten)]

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
-use plumbline_domain::{Profile, Scope, SigningSecret};
+use plumbline_domain::{CustomHeaders, Profile, Scope, SigningSecret};
 use plumbline_engine::Engine;
 use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
 use serde_json::value::RawValue;
@@ -36,7 +36,7 @@ pub(super) async fn create(
     // Checked before the transaction, but refused within it: a repetition is answered whatever DNS says today.
     let checked = engine.check_endpoint(tenant, new).await;
 
-    change(&engine, tenant, idempotency, async |unit| {
+    change(&engine, tenant, engine.veil(idempotency), async |unit| {
         let (endpoint, _) = unit.create_endpoint(checked?).await?;
         Ok(Answer::json(
             StatusCode::CREATED,
@@ -63,7 +63,7 @@ fn new_webhook(body: &Body) -> Result<(NewEndpoint, Vec<String>), Failure> {
         event_types: types,
         description,
         rate_limit,
-        headers: vec![],
+        headers: CustomHeaders::default(),
         secret: secret.map_or(WantedSecret::None, WantedSecret::Supplied),
     };
     Ok((new, warnings))
@@ -166,7 +166,7 @@ pub(super) async fn update(
     } = wanted(&body)?;
     let checked = webhook::check(&engine, tenant, Profile::Buildr, &path, changes).await;
 
-    change(&engine, tenant, idempotency, async |unit| {
+    change(&engine, tenant, engine.veil(idempotency), async |unit| {
         let (endpoint, checked) = checked?;
         let mut webhook = unit.update_endpoint(endpoint, checked).await?;
         if let Some(secret) = secret {

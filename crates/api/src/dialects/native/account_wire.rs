@@ -214,7 +214,7 @@ impl From<ApiKey> for ApiKeyWire {
 }
 
 /// An API key that was just made, with the key itself, which is shown this once.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = CreatedApiKey)]
 pub(super) struct CreatedApiKeyWire {
     #[serde(flatten)]

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use plumbline_domain::permission::Access;
-use plumbline_domain::{EndpointId, Profile, Scope, Timestamp};
+use plumbline_domain::{CustomHeaders, EndpointId, Profile, Scope, Timestamp};
 use plumbline_engine::Engine;
 use plumbline_engine::endpoints::{EndpointChanges, NewEndpoint, WantedSecret};
 
@@ -46,7 +46,7 @@ pub(super) async fn create(
     // Checked before the transaction, but refused within it: a repetition is answered whatever DNS says today.
     let checked = engine.check_endpoint(tenant, new_endpoint(&body)?).await;
 
-    change(&engine, tenant, idempotency, async |unit| {
+    change(&engine, tenant, engine.veil(idempotency), async |unit| {
         let (endpoint, secret) = unit.create_endpoint(checked?).await?;
         let endpoint = EndpointWire::from(endpoint);
         let mut created = CreatedEndpointWire {
@@ -70,7 +70,7 @@ fn new_endpoint(body: &Body) -> Result<NewEndpoint, Failure> {
     let event_types = fields.required("eventTypes");
     let description = fields.optional("description");
     let rate_limit = fields.optional("rateLimit");
-    let headers = fields.optional("headers").unwrap_or_default();
+    let headers = CustomHeaders::new(fields.optional("headers").unwrap_or_default());
     let (url, event_types) = fields.finish(url.zip(event_types))?;
     Ok(NewEndpoint {
         profile: Profile::BuildWorkPro,
@@ -180,7 +180,7 @@ pub(super) async fn update(
         .check_changes(tenant, endpoint, Profile::BuildWorkPro, endpoint_changes(&body)?)
         .await;
 
-    change(&engine, tenant, idempotency, async |unit| {
+    change(&engine, tenant, engine.veil(idempotency), async |unit| {
         let endpoint = unit.update_endpoint(endpoint, checked?).await?;
         Ok(Answer::json(
             StatusCode::OK,
@@ -197,7 +197,7 @@ fn endpoint_changes(body: &Body) -> Result<EndpointChanges, Failure> {
         event_types: fields.changed("eventTypes"),
         description: fields.cleared_or("description"),
         rate_limit: fields.cleared_or("rateLimit"),
-        headers: fields.changed("headers"),
+        headers: fields.changed("headers").map(CustomHeaders::new),
         active: fields.changed("isActive"),
     };
     fields.finish(Some(changes))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumbline_domain::endpoint::{HIDDEN_VALUE, is_reserved_header};
 use plumbline_domain::{Delivery, Endpoint, Event, JsonText, Subscription, Timestamp};
 use plumbline_engine::catalogue::EventTypeRecord;
 use plumbline_engine::deliveries::{Attempt, DeliveryDetail};
@@ -39,7 +40,8 @@ pub(super) struct NewEndpointDocument {
     /// Requests per minute at most; without it there is no limit.
     #[schema(minimum = 1, maximum = 2147483647)]
     rate_limit: Option<i64>,
-    /// Extra headers of every request to it: at most 20, and none that the sender sets itself.
+    /// Extra headers of every request to it: at most 20, and none that the sender sets itself. Their values are never
+    /// shown again.
     headers: Option<BTreeMap<String, String>>,
 }
 
@@ -61,7 +63,7 @@ pub(super) struct EndpointChangesDocument {
     /// Requests per minute at most; null removes the limit.
     #[schema(minimum = 1, maximum = 2147483647)]
     rate_limit: Option<i64>,
-    /// Extra headers of every request to it: they replace the present ones.
+    /// Extra headers of every request to it: they replace the present ones, all of them; `{}` removes them.
     #[schema(required = false, nullable = false)]
     headers: BTreeMap<String, String>,
     /// `false` pauses the endpoint; `true` enables it, which resets the failure count and sends nothing by itself.
@@ -216,8 +218,9 @@ pub(super) struct EndpointWire {
     /// Requests per minute at most; null is no limit.
     #[schema(required = true)]
     rate_limit: Option<u32>,
-    /// Extra headers of every request to it.
-    headers: BTreeMap<String, String>,
+    /// The names of the extra headers of every request to it. Their values, which may be credentials, are never shown.
+    #[schema(example = json!(["Authorization"]))]
+    header_names: Vec<String>,
     /// Failed attempts since the last success.
     consecutive_failures: u32,
     #[serde(serialize_with = "time")]
@@ -243,7 +246,7 @@ impl From<Endpoint> for EndpointWire {
             disabled_reason: endpoint.disabled.map(|reason| reason.as_str()),
             profile: endpoint.profile.as_str(),
             rate_limit: endpoint.rate_limit.map(std::num::NonZeroU32::get),
-            headers: endpoint.headers.into_iter().collect(),
+            header_names: endpoint.header_names,
             consecutive_failures: endpoint.consecutive_failures,
             created_at: endpoint.created_at,
             updated_at: endpoint.updated_at,
@@ -252,7 +255,7 @@ impl From<Endpoint> for EndpointWire {
 }
 
 /// An endpoint that was just registered, with the secret that is shown this once.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = CreatedWebhookEndpoint)]
 pub(super) struct CreatedEndpointWire {
     #[serde(flatten)]
@@ -264,7 +267,7 @@ pub(super) struct CreatedEndpointWire {
 }
 
 /// A rotated secret.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = RotatedSecret)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RotatedWire {
@@ -445,7 +448,7 @@ pub(super) struct AttemptWire {
     started_at: Timestamp,
     /// How long it took.
     duration_ms: u32,
-    /// What was sent, besides the payload.
+    /// What was sent, besides the payload; `[hidden]` for the values of the endpoint's own headers.
     request_headers: BTreeMap<String, String>,
     /// The answer's status; null when there was no answer.
     #[schema(required = true)]
@@ -467,7 +470,7 @@ impl From<Attempt> for AttemptWire {
             number: attempt.number,
             started_at: attempt.started_at,
             duration_ms: attempt.duration_ms,
-            request_headers: headers(&attempt.request_headers),
+            request_headers: sent_headers(&attempt.request_headers),
             response_status: attempt.response_status,
             response_headers: attempt.response_headers.as_deref().map(headers),
             // A receiver's body may be anything, and may be cut within a character.
@@ -486,6 +489,17 @@ impl From<Attempt> for AttemptWire {
 fn headers(stored: &str) -> BTreeMap<String, String> {
     let pairs: Vec<(String, String)> = serde_json::from_str(stored).unwrap_or_default();
     pairs.into_iter().collect()
+}
+
+/// What was sent, without the values of the customer's own headers: a version before V10 recorded them.
+fn sent_headers(stored: &str) -> BTreeMap<String, String> {
+    let mut sent = headers(stored);
+    for (name, value) in &mut sent {
+        if !is_reserved_header(name) {
+            HIDDEN_VALUE.clone_into(value);
+        }
+    }
+    sent
 }
 
 /// Why there was no answer.

@@ -190,7 +190,7 @@ async fn a_trusted_certificate_is_accepted_and_http2_spoken_where_offered() {
         let server = Server::start(server_config(identity(Some(&authority), NAME, |_| ()), alpn)).await;
         for _ in 0..10 {
             let mut request = request(&server.url_as(NAME));
-            request.custom = vec![("X-Team".to_owned(), "blue sky".to_owned())];
+            request.custom = CustomHeaders::new(vec![("X-Team".to_owned(), "blue sky".to_owned())]);
             let answer = answer(attempted(&transport, request).await.outcome);
             assert_eq!((answer.status.0, &answer.body[..]), (200, &b"ok"[..]));
         }
