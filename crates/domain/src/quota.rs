@@ -97,6 +97,18 @@ impl<K: Eq + Hash + Clone> Quotas<K> {
         }
     }
 
+    /// How somebody stands, without taking anything; `None` for who has no window now.
+    pub fn standing(&self, key: &K, now: Instant) -> Option<Standing> {
+        let Quota { limit, window } = self.quota;
+        let current = self.windows.get(key)?;
+        let age = now.saturating_duration_since(current.began);
+        (age < window).then(|| Standing {
+            limit: limit.get(),
+            remaining: limit.get() - current.used,
+            reset_after: window - age,
+        })
+    }
+
     /// Give one back that was taken: it turned out not to count.
     pub fn give_back(&mut self, key: &K) {
         if let Some(window) = self.windows.get_mut(key) {
@@ -174,6 +186,18 @@ mod tests {
         quotas.give_back(&3);
         assert!(matches!(quotas.take(1, now), Ticket::Admitted(_)));
         assert!(matches!(quotas.take(1, now), Ticket::Refused(_)));
+    }
+
+    #[test]
+    fn to_look_takes_nothing() {
+        let (mut quotas, start) = (three_a_minute(), Instant::now());
+        assert_eq!(quotas.standing(&1, start), None);
+        quotas.take(1, start);
+        for _ in 0..5 {
+            let standing = quotas.standing(&1, after(20, start)).expect("a window");
+            assert_eq!((standing.remaining, standing.reset_after.as_secs()), (2, 40));
+        }
+        assert_eq!(quotas.standing(&1, after(60, start)), None, "it is over");
     }
 
     #[test]

@@ -75,6 +75,7 @@ struct Inner {
     intake: intake::Intake,
     authentication: authentication::Cache,
     attempts: sessions::Attempts,
+    refusals: authentication::Refusals,
     notes: authentication::Notes,
     catalogue: catalogue::Catalogue,
 }
@@ -99,6 +100,7 @@ impl Engine {
                 intake,
                 authentication: authentication::Cache::default(),
                 attempts: sessions::Attempts::default(),
+                refusals: authentication::Refusals::default(),
                 notes: authentication::Notes::default(),
                 catalogue: catalogue::Catalogue::default(),
             }),

@@ -75,7 +75,7 @@ impl Attempts {
 }
 
 /// Whom to count an attempt against.
-fn counted_source(source: Option<IpAddr>) -> IpAddr {
+pub(crate) fn counted_source(source: Option<IpAddr>) -> IpAddr {
     match source {
         Some(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
             let bits = address.to_bits() >> (128 - IPV6_SOURCE_BITS) << (128 - IPV6_SOURCE_BITS);

@@ -22,7 +22,8 @@ const FAILURE: FailureShape = FailureShape {
 
 pub(in crate::dialects) const CUSTOMS: Customs = Customs {
     failure: FAILURE,
-    limited: "`rate_limited`: too many requests with this key, or by this user, in a minute.",
+    limited: "`rate_limited`: too many requests with this key, or by this user, in a minute; or, for a key that nobody has \
+              used lately, too many failed attempts to authenticate from its address.",
     idempotency: "Makes a repetition safe: within a day, the same key with the same method, path and body gets the first \
                   2xx answer again, byte for byte but without secrets, and nothing is done twice. With another request \
                   it is a 409 `idempotency_key_reused`. Keys are the tenant's.",
@@ -213,8 +214,10 @@ document::problems! {
         413: "`payload_too_large`: the body has more than 16 MiB.",
         415: "`unsupported_media_type`: the body is not `application/json`.",
     }
-    /// Of publishing.
+    /// Of publishing, which is not counted.
     WithPayload {
+        429: "`rate_limited`: a key that nobody has used lately, and too many failed attempts to authenticate from its \
+              address; try again after `Retry-After` seconds.",
         413: "`payload_too_large`: an event's payload is larger than the operator allows.",
     }
     /// Of what the state of things may forbid.
