@@ -125,6 +125,19 @@ pub struct Config {
     )]
     pub intake_commits: NonZeroUsize,
 
+    /// Connections that this process serves at once, fewer where the limit on open files says so; more wait
+    #[arg(
+        long,
+        env = "PLUMBLINE_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value = "8192"
+    )]
+    pub max_connections: NonZeroUsize,
+
+    /// How long a connection may be unused between requests; longer than the load balancer's own idle timeout
+    #[arg(long, env = "PLUMBLINE_KEEP_ALIVE", value_name = "DURATION", default_value = "75s", value_parser = positive_duration)]
+    pub keep_alive: Duration,
+
     /// Threads that serve connections, 1 to 512; empty is one for each core
     #[arg(long, env = "PLUMBLINE_WORKERS", value_name = "COUNT", value_parser = workers)]
     pub workers: Option<usize>,
@@ -202,6 +215,10 @@ mod tests {
         );
         assert_eq!(config.intake_commits.get(), 2);
         assert_eq!(
+            (config.max_connections.get(), config.keep_alive.as_secs()),
+            (8_192, 75)
+        );
+        assert_eq!(
             (config.rate_limit_per_key, config.trusted_proxies.len()),
             (6_000, 0)
         );
@@ -226,6 +243,8 @@ mod tests {
             ("--max-payload-bytes", "1", "from 2 to 16777216"),
             ("--retention-days", "0", "from 1 to 3650"),
             ("--workers", "0", "from 1 to 512"),
+            ("--max-connections", "0", ""),
+            ("--keep-alive", "0s", ""),
             ("--public-url", "hooks.example.com", "https://"),
             ("--event-shards", "0", ""),
             ("--trusted-proxies", "10.0.0.1/8", "such as"),
@@ -239,6 +258,27 @@ mod tests {
                 "the variable is not named: {message}"
             );
         }
+    }
+
+    #[test]
+    fn no_secret_shows() {
+        let config = try_parse_from::<Config>(
+            [
+                "plumbline-api",
+                "--database-url",
+                "postgres://u:hunter2@d/p",
+                "--amqp-url",
+                "amqp://u:hunter2@b/%2f",
+                "--master-keys",
+                "k:hunter2",
+            ]
+            .map(Into::into),
+        );
+        let shown = format!("{:?}", config.unwrap_or_else(|_| panic!("it is complete")));
+        assert!(
+            shown.contains("[redacted]") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -112,11 +112,13 @@ impl Figures {
     }
 }
 
-/// What the engine counts by itself.
+/// What others count by themselves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counted {
     pub(crate) intake: IntakeFigures,
     pub(crate) pool: PoolStatus,
+    /// Clients' connections that are open.
+    pub(crate) connections: usize,
 }
 
 /// What is counted, its sentence, and where it is read.
@@ -145,7 +147,12 @@ const COUNTERS: [Reading; 4] = [
     ),
 ];
 
-const GAUGES: [Reading; 5] = [
+const GAUGES: [Reading; 6] = [
+    (
+        "plumbline_http_connections",
+        "Connections of clients that are open now.",
+        |counted| whole(counted.connections as u64),
+    ),
     (
         "plumbline_intake_waiting_requests",
         "Requests that wait for a commit of the intake now.",
@@ -276,6 +283,7 @@ mod tests {
                 waiting: 0,
                 max: 16,
             },
+            connections: 4,
         };
         Figures::follow(&registry, read).expect("the names are new");
         assert!(shown(&registry).contains("plumbline_events_accepted_total 5"));
@@ -291,6 +299,7 @@ mod tests {
             "plumbline_events_accepted_total 7",
             "plumbline_intake_waiting_requests 2",
             "plumbline_database_pool_connections 3",
+            "plumbline_http_connections 4",
             r#"plumbline_http_requests_total{method="other",route="/api/v1/me",status="4xx"} 1"#,
             r#"plumbline_http_request_duration_seconds_bucket{method="other",route="/api/v1/me",le="0.004"} 1"#,
         ] {

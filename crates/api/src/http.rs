@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod change;
+mod connections;
 mod cookie;
 mod cursor;
 mod door;
@@ -20,6 +21,7 @@ mod time;
 pub(crate) use self::body::{Body, BodyBudget, Incoming, Mutation};
 pub(crate) use self::caller::{Caller, Uncounted};
 pub(crate) use self::change::{Answer, change, replay, respond};
+pub(crate) use self::connections::Connections;
 pub(crate) use self::cookie::{SESSION_COOKIE, SessionCookie};
 pub(crate) use self::cursor::{Cursors, ListKind};
 pub(crate) use self::door::{Door, whole_seconds};

@@ -14,6 +14,7 @@ use plumbline_engine::relay::RelayConfig;
 use plumbline_engine::{Engine, EngineConfig, story};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness};
 use plumbline_runtime::backoff::Backoff;
+use plumbline_runtime::descriptors;
 use plumbline_runtime::dns::Resolver;
 use plumbline_runtime::shutdown::Shutdown;
 use prometheus::Registry;
@@ -26,19 +27,19 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::dialects;
 use crate::figures::{Counted, Figures};
-use crate::http::{BodyBudget, Cursors, Door, Edge, Failure, edge};
+use crate::http::{BodyBudget, Connections, Cursors, Door, Edge, Failure, edge};
 use crate::landing;
 use crate::names::Names;
 use crate::watch::Watch;
 
 /// The longest that a client may take to send a request's head.
 const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest that a connection may be idle between requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The longest that a closing connection may take to close.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Connections that one worker serves at once; more wait in the kernel's queue.
-const CONNECTIONS_PER_WORKER_MAX: usize = 8_192;
+/// Open files that are not clients' connections: the broker's, the admin port's, names being looked up, the log.
+const OTHER_DESCRIPTORS: u64 = 192;
+/// Open files of one connection: the socket, and the handle by which it can be cut.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// Connections that wait to be accepted at most.
 const BACKLOG: u32 = 2_048;
 /// The share of the drain that requests in flight may use; the rest is for what follows them.
@@ -95,6 +96,7 @@ pub struct Server {
     engine: Engine,
     duties: Duties,
     figures: Figures,
+    connections: Connections,
     readiness: Readiness,
     listener: TcpListener,
     address: SocketAddr,
@@ -138,10 +140,12 @@ impl Server {
             engine_config(&config),
             &broker_stop.token(),
         )?;
-        let counting = engine.clone();
+        let connections = Connections::new(config.keep_alive + HEAD_READ_TIMEOUT);
+        let (counting, open) = (engine.clone(), connections.clone());
         Figures::follow(&registry, move || Counted {
             intake: counting.intake().figures(),
             pool: counting.pool_status(),
+            connections: open.count(),
         })
         .map_err(|error| StartError::SetUp(error.to_string()))?;
         let duties = Duties {
@@ -161,6 +165,7 @@ impl Server {
             engine,
             duties,
             figures,
+            connections,
             readiness,
             listener,
             address,
@@ -189,6 +194,7 @@ impl Server {
             engine,
             duties,
             figures,
+            connections,
             readiness,
             listener,
             address,
@@ -196,7 +202,7 @@ impl Server {
             broker_stop,
         } = self;
         let drain = config.drain.drain_timeout;
-        let http = http_server(&config, &engine, &figures, listener)?;
+        let http = http_server(&config, &engine, &figures, listener, connections.clone())?;
         let http_handle = http.handle();
 
         let (admin_stop, background_stop) = (Shutdown::manual(), Shutdown::manual());
@@ -205,6 +211,7 @@ impl Server {
         let watch = Watch::new(engine.clone(), figures, &readiness);
         let admin = tokio::spawn(admin.serve(admin_stop.clone()));
         let background = spawn_background(&engine, duties, watch, &background_stop);
+        let watching = tokio::spawn(connections.run());
         let mut http = tokio::spawn(http);
         info!(%address, %admin_address, "serving");
 
@@ -216,6 +223,7 @@ impl Server {
         let drained = timeout(drain, async {
             // Stops accepting at once, and waits for what is in flight.
             http_handle.stop(true).await;
+            watching.abort();
             engine.intake().settled().await;
             engine.noted().await;
             background_stop.trigger();
@@ -273,6 +281,7 @@ fn http_server(
     engine: &Engine,
     figures: &Figures,
     listener: TcpListener,
+    connections: Connections,
 ) -> Result<actix_web::dev::Server, StartError> {
     let engine_data = web::Data::new(engine.clone());
     let cursors = web::Data::new(Cursors::new(engine.cursor_key()));
@@ -303,13 +312,16 @@ fn http_server(
             }))
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = config.workers.unwrap_or(cores);
+    let connections_max = connections_max(config, descriptors::raise_limit());
     let requests_drain = config.drain.drain_timeout.mul_f64(REQUESTS_DRAIN_SHARE);
     let server = HttpServer::new(app)
-        .workers(config.workers.unwrap_or(cores))
+        .on_connect(move |connection, extensions| connections.watch(connection, extensions))
+        .workers(workers)
         .client_request_timeout(HEAD_READ_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .max_connections(CONNECTIONS_PER_WORKER_MAX)
+        .keep_alive(KeepAlive::Timeout(config.keep_alive))
+        .max_connections(connections_max.div_ceil(workers))
         .tcp_nodelay(true)
         .shutdown_timeout(requests_drain.as_secs())
         // The process hears signals itself.
@@ -317,6 +329,27 @@ fn http_server(
         .listen(listener)
         .map_err(StartError::Listen)?;
     Ok(server.run())
+}
+
+/// Connections that may be open at once: as many as configured, but so few that the database, the broker and the admin
+/// port find a descriptor however many strangers connect.
+fn connections_max(config: &Config, descriptors: Option<u64>) -> usize {
+    let configured = config.max_connections.get();
+    let Some(descriptors) = descriptors else {
+        return configured;
+    };
+    let others = OTHER_DESCRIPTORS + u64::try_from(config.database.database_pool_size).unwrap_or(u64::MAX);
+    let room = descriptors.saturating_sub(others) / DESCRIPTORS_PER_CONNECTION;
+    let possible = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    if possible < configured {
+        warn!(
+            open_files = descriptors,
+            connections = possible,
+            "the limit on open files allows fewer connections than PLUMBLINE_MAX_CONNECTIONS: raise it for this process \
+             (ulimit -n, LimitNOFILE)"
+        );
+    }
+    configured.min(possible)
 }
 
 /// Start what runs beside the requests; every task ends at `stop`.

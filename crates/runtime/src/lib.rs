@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod config;
+pub mod descriptors;
 pub mod dns;
 pub mod rustls_provider;
 pub mod shutdown;

@@ -337,6 +337,26 @@ mod tests {
         );
     }
 
+    // Time jumps ahead whenever everything waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_in_is_given_up() {
+        let (request, _) = json("").to_http_parts();
+        let trickle = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(BODY_READ_TIMEOUT / 10).await;
+            Some((Ok(Bytes::from_static(b" ")), ()))
+        });
+        let mut payload: Payload = Payload::Stream {
+            payload: Box::pin(trickle),
+        };
+        let incoming = Incoming::from_request(&request, &mut payload)
+            .await
+            .expect("its head is in order");
+        assert!(matches!(
+            incoming.read().await,
+            Err(Failure::TooSlow(BODY_READ_TIMEOUT))
+        ));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn large_bodies_wait_for_each_other_and_small_ones_for_nobody() {
         let budget = BodyBudget::default();

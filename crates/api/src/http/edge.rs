@@ -1,5 +1,6 @@
 //! Where a request enters and its response leaves: ids, headers, failures in the dialect's words, figures, the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -14,6 +15,7 @@ use actix_web::{HttpMessage, HttpResponse, web};
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
+use super::connections::Connection;
 use super::door::tell_standing;
 use super::{Failure, RequestId};
 use crate::dialects::Dialect;
@@ -53,6 +55,7 @@ pub(crate) async fn edge<B: MessageBody + 'static>(
     let id = RequestId::fresh();
     request.extensions_mut().insert(id);
     let dialect = Dialect::of(request.path());
+    let _answering = request.conn_data::<Arc<Connection>>().map(Connection::answer);
 
     let response = match &edge {
         Some(edge) => TokioContext::new(next.call(request), edge.runtime.clone()).await?,
