@@ -14,11 +14,12 @@ const RELEASE_DIRECTORIES: [&str; 2] = ["release", "dist"];
 /// How much smaller a quick look is.
 const QUICK_DIVISOR: usize = 10;
 
-/// Measure Plumbline's release binaries on a private PostgreSQL and RabbitMQ. Without names, every workload runs.
+/// Measure Plumbline's release binaries on a private PostgreSQL and RabbitMQ. Without names, every workload runs but those
+/// that are long and say so.
 #[derive(Debug, Parser)]
 #[command(name = "plumbline-bench", args_override_self = true, after_help = workload_list())]
 pub(crate) struct Arguments {
-    /// What to measure; everything unless said.
+    /// What to measure; everything that does not wait to be named unless said.
     #[arg(value_name = "WORKLOAD")]
     workloads: Vec<String>,
 
@@ -84,7 +85,8 @@ impl Arguments {
             )));
         }
         let is_wanted = |workload: &&Workload| {
-            self.workloads.is_empty() || self.workloads.iter().any(|n| n == workload.name)
+            let is_named = self.workloads.iter().any(|name| name == workload.name);
+            is_named || (self.workloads.is_empty() && workload.runs > 0)
         };
         Ok(workloads::ALL.iter().filter(is_wanted).collect())
     }
@@ -94,7 +96,7 @@ impl Arguments {
         match self.runs {
             Some(runs) => runs.get(),
             None if self.quick => 1,
-            None => workload.runs,
+            None => workload.runs.max(1),
         }
     }
 
@@ -159,7 +161,13 @@ mod tests {
             Ok(chosen.iter().map(|workload| workload.name).collect())
         };
         assert_eq!(names(&["fan-out-10", "floor"]), Ok(vec!["floor", "fan-out-10"]));
-        assert_eq!(names(&[]).map(|all| all.len()), Ok(workloads::ALL.len()));
+        let unasked = workloads::ALL.iter().filter(|workload| workload.runs > 0);
+        assert_eq!(names(&[]).map(|all| all.len()), Ok(unasked.count()));
+        assert_eq!(
+            names(&["memory-parked"]),
+            Ok(vec!["memory-parked"]),
+            "when it is named"
+        );
         assert!(names(&["fan-out"]).is_err_and(|error| error.contains("fan-out-1000")));
     }
 

@@ -7,6 +7,7 @@ mod idle;
 mod informative;
 mod isolation;
 mod latency;
+mod memory;
 mod retries;
 mod volley;
 
@@ -55,7 +56,7 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     /// One line about it.
     pub(crate) about: &'static str,
-    /// Runs unless the caller says otherwise.
+    /// Runs unless the caller says otherwise; 0 where it runs only when it is named, and then once.
     pub(crate) runs: usize,
     /// One run.
     pub(crate) run: for<'a> fn(Bed<'a>) -> Running<'a>,
@@ -176,6 +177,24 @@ pub(crate) const ALL: &[Workload] = &[
         about: "10,000 events to one https endpoint",
         runs: 1,
         run: |bed| Box::pin(informative::tls(bed)),
+    },
+    Workload {
+        name: "memory-payloads",
+        about: "4,000 events of 256 KiB over 64 connections; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::payloads(bed)),
+    },
+    Workload {
+        name: "memory-backlog",
+        about: "100,000 events while no dispatcher runs, then one; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::backlog(bed)),
+    },
+    Workload {
+        name: "memory-parked",
+        about: "100,000 deliveries that failed and wait an hour for their retry; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::parked(bed)),
     },
 ];
 

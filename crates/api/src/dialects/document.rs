@@ -1,6 +1,7 @@
 //! What the dialects' OpenAPI documents have in common.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use actix_web::HttpResponse;
 use bytes::Bytes;
@@ -16,46 +17,49 @@ use super::{buildmarkets, buildr, native};
 
 const JSON: &str = "application/json";
 
-/// The dialects' documents, rendered once.
-#[derive(Clone)]
+/// The dialects' documents, each rendered when somebody first asks for it: a process that nobody asks does not carry the
+/// memory that it takes to put one together, which is many times its text.
 pub(crate) struct Documents {
-    native: Bytes,
-    buildr: Bytes,
-    buildmarkets: Bytes,
+    server: String,
+    native: OnceLock<Bytes>,
+    buildr: OnceLock<Bytes>,
+    buildmarkets: OnceLock<Bytes>,
 }
 
 impl Documents {
     /// The documents of a service that customers reach at `public_url`.
     pub(crate) fn new(public_url: Option<&str>) -> Self {
-        let render = |mut document: Document| {
-            document.servers = Some(vec![Server::new(public_url.unwrap_or("/"))]);
-            Bytes::from(serde_json::to_vec(&document).expect("an OpenAPI document is JSON"))
-        };
         Self {
-            native: render(native::openapi::document()),
-            buildr: render(buildr::openapi::document()),
-            buildmarkets: render(buildmarkets::openapi::document()),
+            server: public_url.unwrap_or("/").to_owned(),
+            native: OnceLock::new(),
+            buildr: OnceLock::new(),
+            buildmarkets: OnceLock::new(),
         }
     }
 
     /// The native one.
     pub(super) fn native(&self) -> HttpResponse {
-        answer(&self.native)
+        self.answer(&self.native, native::openapi::document)
     }
 
     /// Buildr's.
     pub(super) fn buildr(&self) -> HttpResponse {
-        answer(&self.buildr)
+        self.answer(&self.buildr, buildr::openapi::document)
     }
 
     /// Buildmarkets'.
     pub(super) fn buildmarkets(&self) -> HttpResponse {
-        answer(&self.buildmarkets)
+        self.answer(&self.buildmarkets, buildmarkets::openapi::document)
     }
-}
 
-fn answer(document: &Bytes) -> HttpResponse {
-    HttpResponse::Ok().content_type(JSON).body(document.clone())
+    fn answer(&self, kept: &OnceLock<Bytes>, document: fn() -> Document) -> HttpResponse {
+        let rendered = kept.get_or_init(|| {
+            let mut document = document();
+            document.servers = Some(vec![Server::new(self.server.as_str())]);
+            Bytes::from(serde_json::to_vec(&document).expect("an OpenAPI document is JSON"))
+        });
+        HttpResponse::Ok().content_type(JSON).body(rendered.clone())
+    }
 }
 
 /// Let every operation that does not say otherwise need one of these schemes.
@@ -345,15 +349,18 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_document_names_the_address_that_customers_know() {
+    #[actix_web::test]
+    async fn a_document_names_the_address_that_customers_know() {
         for (public_url, server) in [
             (Some("https://hooks.example.com"), "https://hooks.example.com"),
             (None, "/"),
         ] {
             let documents = Documents::new(public_url);
-            for document in [&documents.native, &documents.buildr, &documents.buildmarkets] {
-                let document: Value = serde_json::from_slice(document).expect("JSON");
+            for answer in [documents.native(), documents.buildr(), documents.buildmarkets()] {
+                let text = actix_web::body::to_bytes(answer.into_body())
+                    .await
+                    .expect("a body");
+                let document: Value = serde_json::from_slice(&text).expect("JSON");
                 assert_eq!(document["servers"][0]["url"], server);
             }
         }
