@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plumbline_domain::{EndpointId, TenantId};
-use plumbline_store::secrets::{self, Vault};
+use plumbline_store::secrets::{SealedKind, Vault, sealed};
 
 use crate::administration::Administration;
 use crate::assembly::SettingError;
@@ -66,50 +66,50 @@ impl Administration {
         let MasterKeys(vault) = keys;
         let key = vault.encrypting_key();
         let session = self.store().session().await?;
-        let by_key = secrets::count_by_key(&session).await?;
+        let by_key = sealed::count_by_key(&session).await?;
         let total: u64 = by_key
             .iter()
             .filter(|(id, _)| *id != key)
             .map(|(_, count)| count)
             .sum();
-        let mut sealed = 0;
+        let mut done = 0;
         let (mut unopened, mut examples) = (0, vec![]);
         for _ in 0..PASSES_MAX {
-            let (mut after, mut busy) = (0, false);
+            let mut busy = false;
             (unopened, examples) = (0, vec![]);
-            loop {
-                let page = secrets::page_not_sealed_by(&session, key, after, BATCH).await?;
-                let Some(last) = page.last() else { break };
-                after = last.id;
-                let mut anew = Vec::with_capacity(page.len());
-                for row in page {
-                    match vault.open(&row.sealed, row.tenant, row.endpoint) {
-                        Ok(secret) => {
-                            let sealed = vault.seal(&secret, row.tenant, row.endpoint);
-                            anew.push((row, sealed));
-                        }
-                        Err(_) => {
-                            unopened += 1;
-                            if examples.len() < NAMED_MAX {
-                                examples.push((row.tenant, row.endpoint, row.sealed.master_key_id));
+            for kind in SealedKind::ALL {
+                let mut after = 0;
+                loop {
+                    let page = sealed::page(&session, kind, Some(key), after, BATCH).await?;
+                    let Some(last) = page.last() else { break };
+                    after = last.id;
+                    let mut anew = Vec::with_capacity(page.len());
+                    for row in page {
+                        match vault.seal_anew(kind, &row.sealed, row.tenant, row.endpoint) {
+                            Ok(sealed) => anew.push((row, sealed)),
+                            Err(_) => {
+                                unopened += 1;
+                                if examples.len() < NAMED_MAX {
+                                    examples.push((row.tenant, row.endpoint, row.sealed.master_key_id));
+                                }
                             }
                         }
                     }
+                    if anew.is_empty() {
+                        continue;
+                    }
+                    let replaced = sealed::replace(&session, kind, &anew).await?;
+                    busy |= replaced < anew.len() as u64;
+                    done += replaced;
+                    progress(done, total.max(done));
                 }
-                if anew.is_empty() {
-                    continue;
-                }
-                let replaced = secrets::replace_sealed(&session, &anew).await?;
-                busy |= replaced < anew.len() as u64;
-                sealed += replaced;
-                progress(sealed, total.max(sealed));
             }
             if !busy {
                 break;
             }
             tokio::time::sleep(BUSY_PAUSE).await;
         }
-        let by_key = secrets::count_by_key(&session).await?;
+        let by_key = sealed::count_by_key(&session).await?;
         let removable = vault
             .key_ids()
             .filter(|id| *id != key && !by_key.contains_key(*id))
@@ -117,7 +117,7 @@ impl Administration {
             .collect();
         Ok(Rekeyed {
             key: key.to_owned(),
-            sealed,
+            sealed: done,
             by_key,
             removable,
             unopened,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use plumbline_domain::address::{DEFAULT_PORTS, Target, URL_BYTES_MAX};
 use plumbline_domain::endpoint::check_headers;
 use plumbline_domain::network::{network_text, parse_network};
-use plumbline_domain::{AddressPolicy, AllowedIps, EndpointUrl, TrustedProxies};
+use plumbline_domain::{AddressPolicy, AllowedIps, CustomHeaders, EndpointUrl, TrustedProxies};
 
 use crate::{halves, split, text};
 
@@ -155,15 +155,15 @@ pub fn network(data: &[u8]) {
 
 /// An endpoint's own headers, a line each: those that are accepted can be sent, one line each, and replace none of ours.
 pub fn header(data: &[u8]) {
-    let headers: Vec<(String, String)> = text(data)
+    let headers = text(data)
         .split('\n')
         .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = CustomHeaders::new(headers.collect());
     if check_headers(&headers).is_err() {
         return;
     }
-    for (name, value) in &headers {
+    for (name, value) in headers.expose() {
         let read = http::HeaderName::from_bytes(name.as_bytes()).expect("a name that can be sent");
         assert!(
             http::HeaderValue::from_str(value).is_ok_and(|read| read == **value),

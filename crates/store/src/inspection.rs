@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use crate::leadership::Duty;
 use crate::migration::{self, LOCK_CLASS};
 use crate::row::{Columns, int, rows_max, unmapped};
-use crate::secrets::{self, Vault};
+use crate::secrets::{SealedKind, Vault, sealed};
 use crate::{Session, StoreError};
 
 /// The oldest PostgreSQL that it works with, as the server counts: 15.
@@ -317,28 +317,29 @@ pub struct Secrets {
     pub example: Option<(TenantId, EndpointId)>,
 }
 
-/// Open every stored secret.
+/// Open everything that is sealed: signing secrets and custom headers.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn secrets(session: &Session, vault: &Vault) -> Result<Secrets, StoreError> {
     let mut found = Secrets::default();
-    let mut after = 0;
-    loop {
-        let page = secrets::page(session, after, SECRETS_PAGE).await?;
-        let Some(last) = page.last() else {
-            return Ok(found);
-        };
-        after = last.id;
-        for row in &page {
-            let key = &row.sealed.master_key_id;
-            *found.by_key.entry(key.clone()).or_default() += 1;
-            if vault.open(&row.sealed, row.tenant, row.endpoint).is_err() {
-                *found.unopened.entry(key.clone()).or_default() += 1;
-                found.example.get_or_insert((row.tenant, row.endpoint));
+    for kind in SealedKind::ALL {
+        let mut after = 0;
+        loop {
+            let page = sealed::page(session, kind, None, after, SECRETS_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.id;
+            for row in &page {
+                let key = &row.sealed.master_key_id;
+                *found.by_key.entry(key.clone()).or_default() += 1;
+                if !vault.opens(kind, &row.sealed, row.tenant, row.endpoint) {
+                    *found.unopened.entry(key.clone()).or_default() += 1;
+                    found.example.get_or_insert((row.tenant, row.endpoint));
+                }
             }
         }
     }
+    Ok(found)
 }
 
 fn count_max() -> i64 {

@@ -4,17 +4,17 @@
 //! the future, and there is at most one. The current one expires when its successor activates (later, where a
 //! profile's verifiers read several signatures), so that at every moment something signs.
 
+pub mod sealed;
 mod vault;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plumbline_domain::{EndpointId, KeyDerivation, SecretVersion, TenantId, Timestamp};
 use tokio_postgres::Row;
 
-pub use vault::{MasterKey, Sealed, Vault, VaultError};
+pub use vault::{MasterKey, Sealed, SealedKind, Vault, VaultError};
 
-use crate::row::{Columns, rows_max};
+use crate::row::Columns;
 use crate::{Session, StoreError};
 
 /// A stored secret, still encrypted.
@@ -247,127 +247,6 @@ pub async fn replace_active(
     delete_prepared(session, tenant, endpoint, now).await?;
     set_expiry(session, tenant, endpoint, at + overlap).await?;
     insert(session, tenant, endpoint, sealed, derivation, at, None).await
-}
-
-/// A stored secret of whatever endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretRow {
-    /// The row's number.
-    pub id: i64,
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// What it signs for.
-    pub endpoint: EndpointId,
-    /// The encrypted text.
-    pub sealed: Sealed,
-}
-
-/// The secrets of all tenants after this row, in the order of their rows.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn page(session: &Session, after: i64, limit: usize) -> Result<Vec<SecretRow>, StoreError> {
-    let sql = "
-        SELECT id, tenant_id, endpoint_id, master_key_id, ciphertext
-        FROM endpoint_secrets
-        WHERE id > $1
-        ORDER BY id
-        LIMIT $2";
-    let rows = session.query(sql, &[&after, &rows_max(limit)]).await?;
-    rows.iter().map(secret_row).collect()
-}
-
-/// The same, but for those that this master key has sealed.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn page_not_sealed_by(
-    session: &Session,
-    master_key_id: &str,
-    after: i64,
-    limit: usize,
-) -> Result<Vec<SecretRow>, StoreError> {
-    let sql = "
-        SELECT id, tenant_id, endpoint_id, master_key_id, ciphertext
-        FROM endpoint_secrets
-        WHERE id > $1 AND master_key_id <> $2
-        ORDER BY id
-        LIMIT $3";
-    let rows = session
-        .query(sql, &[&after, &master_key_id, &rows_max(limit)])
-        .await?;
-    rows.iter().map(secret_row).collect()
-}
-
-fn secret_row(row: &Row) -> Result<SecretRow, StoreError> {
-    Ok(SecretRow {
-        id: row.column("id")?,
-        tenant: row.tenant()?,
-        endpoint: EndpointId(row.column("endpoint_id")?),
-        sealed: Sealed {
-            master_key_id: row.column("master_key_id")?,
-            ciphertext: row.column("ciphertext")?,
-        },
-    })
-}
-
-/// Put newly sealed texts in the place of those that were read, where they still stand: each row as it was read, and
-/// the same text sealed anew. Returns how many were replaced; what somebody is just changing, or has changed or
-/// deleted, is left.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn replace_sealed(
-    session: &Session,
-    replacements: &[(SecretRow, Sealed)],
-) -> Result<u64, StoreError> {
-    // SKIP LOCKED: a rotation holds its endpoint's rows in an order of its own, and must neither wait nor be waited for.
-    let sql = "
-        WITH fresh AS (
-            SELECT *
-            FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bytea[])
-                AS new (id, read_ciphertext, master_key_id, ciphertext)),
-        standing AS (
-            SELECT secret.id
-            FROM endpoint_secrets AS secret
-            JOIN fresh ON fresh.id = secret.id AND fresh.read_ciphertext = secret.ciphertext
-            WHERE secret.id = ANY ($1)
-            ORDER BY secret.id
-            FOR UPDATE OF secret SKIP LOCKED)
-        UPDATE endpoint_secrets AS secret
-        SET master_key_id = fresh.master_key_id, ciphertext = fresh.ciphertext
-        FROM fresh
-        JOIN standing ON standing.id = fresh.id
-        WHERE secret.id = fresh.id";
-    let ids: Vec<i64> = replacements.iter().map(|(row, _)| row.id).collect();
-    let read: Vec<&[u8]> = replacements
-        .iter()
-        .map(|(row, _)| row.sealed.ciphertext.as_slice())
-        .collect();
-    let keys: Vec<&str> = replacements
-        .iter()
-        .map(|(_, sealed)| sealed.master_key_id.as_str())
-        .collect();
-    let sealed: Vec<&[u8]> = replacements
-        .iter()
-        .map(|(_, sealed)| sealed.ciphertext.as_slice())
-        .collect();
-    session.execute(sql, &[&ids, &read, &keys, &sealed]).await
-}
-
-/// How many secrets each master key has sealed, by its name.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn count_by_key(session: &Session) -> Result<BTreeMap<String, u64>, StoreError> {
-    let sql = "
-        SELECT master_key_id, count(*) AS secrets
-        FROM endpoint_secrets
-        GROUP BY master_key_id";
-    let rows = session.query(sql, &[]).await?;
-    rows.iter()
-        .map(|row| Ok((row.column("master_key_id")?, row.count("secrets")?)))
-        .collect()
 }
 
 /// Delete secrets that expired more than a day ago. Returns how many.

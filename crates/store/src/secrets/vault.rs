@@ -47,6 +47,29 @@ impl fmt::Debug for Sealed {
     }
 }
 
+/// What is sealed for an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealedKind {
+    /// A signing secret.
+    SigningSecret,
+    /// Its custom headers, all together.
+    CustomHeaders,
+}
+
+impl SealedKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::SigningSecret, Self::CustomHeaders];
+
+    /// What a text is sealed with, so that it opens for no other endpoint, and not as another kind: the one is longer.
+    fn binding(self, tenant: TenantId, endpoint: EndpointId) -> Vec<u8> {
+        let kind: &[u8] = match self {
+            Self::SigningSecret => b"",
+            Self::CustomHeaders => b"headers",
+        };
+        [&tenant.0.to_be_bytes()[..], &endpoint.0.to_be_bytes(), kind].concat()
+    }
+}
+
 /// What is wrong with the master keys, or with what they should open. Never contains key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
@@ -146,9 +169,35 @@ impl Vault {
         self.keys.iter().map(|key| key.id.as_str())
     }
 
+    /// Decrypt what was sealed for this endpoint and seal it anew, with the key that encrypts.
+    ///
+    /// # Errors
+    /// [`VaultError::UnknownKey`], [`VaultError::Tampered`].
+    pub fn seal_anew(
+        &self,
+        kind: SealedKind,
+        sealed: &Sealed,
+        tenant: TenantId,
+        endpoint: EndpointId,
+    ) -> Result<Sealed, VaultError> {
+        let binding = kind.binding(tenant, endpoint);
+        let text = Zeroizing::new(self.decrypt(sealed, &binding)?);
+        Ok(self.encrypt(&text, &binding))
+    }
+
+    /// Whether what was sealed for this endpoint can be opened.
+    pub fn opens(&self, kind: SealedKind, sealed: &Sealed, tenant: TenantId, endpoint: EndpointId) -> bool {
+        self.decrypt(sealed, &kind.binding(tenant, endpoint))
+            .map(Zeroizing::new)
+            .is_ok()
+    }
+
     /// Encrypt a secret for one endpoint: it opens for no other, so that a row cannot be moved.
     pub fn seal(&self, secret: &SigningSecret, tenant: TenantId, endpoint: EndpointId) -> Sealed {
-        self.encrypt(secret.expose().as_bytes(), &binding(tenant, endpoint))
+        self.encrypt(
+            secret.expose().as_bytes(),
+            &SealedKind::SigningSecret.binding(tenant, endpoint),
+        )
     }
 
     /// Encrypt an endpoint's custom headers, which were checked: they open for no other, and not as a secret.
@@ -159,7 +208,10 @@ impl Vault {
                 text.push_str(part);
             }
         }
-        self.encrypt(text.as_bytes(), &headers_binding(tenant, endpoint))
+        self.encrypt(
+            text.as_bytes(),
+            &SealedKind::CustomHeaders.binding(tenant, endpoint),
+        )
     }
 
     fn encrypt(&self, text: &[u8], binding: &[u8]) -> Sealed {
@@ -191,7 +243,7 @@ impl Vault {
         tenant: TenantId,
         endpoint: EndpointId,
     ) -> Result<SigningSecret, VaultError> {
-        let text = self.decrypt(sealed, &binding(tenant, endpoint))?;
+        let text = self.decrypt(sealed, &SealedKind::SigningSecret.binding(tenant, endpoint))?;
         String::from_utf8(text)
             .map(SigningSecret::from_text)
             .map_err(|_| tampered(sealed))
@@ -207,7 +259,8 @@ impl Vault {
         tenant: TenantId,
         endpoint: EndpointId,
     ) -> Result<CustomHeaders, VaultError> {
-        let text = Zeroizing::new(self.decrypt(sealed, &headers_binding(tenant, endpoint))?);
+        let text =
+            Zeroizing::new(self.decrypt(sealed, &SealedKind::CustomHeaders.binding(tenant, endpoint))?);
         let text = std::str::from_utf8(&text).map_err(|_| tampered(sealed))?;
         // Neither has a line feed, and a name has no colon.
         let pair = |line: &str| {
@@ -260,19 +313,6 @@ fn tampered(sealed: &Sealed) -> VaultError {
     VaultError::Tampered {
         id: sealed.master_key_id.clone(),
     }
-}
-
-/// The associated data: whose secret it is.
-fn binding(tenant: TenantId, endpoint: EndpointId) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&tenant.0.to_be_bytes());
-    bytes[8..].copy_from_slice(&endpoint.0.to_be_bytes());
-    bytes
-}
-
-/// Longer than a secret's, so that neither opens as the other.
-fn headers_binding(tenant: TenantId, endpoint: EndpointId) -> Vec<u8> {
-    [&binding(tenant, endpoint)[..], b"headers"].concat()
 }
 
 fn master_key(entry: &str) -> Option<MasterKey> {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use plumbline_domain::DeliveryStatus::{Exhausted, Pending, Succeeded};
 use plumbline_domain::health::HealthRun;
-use plumbline_domain::{DisabledReason, EndpointId, KeyDerivation, SigningSecret, TenantId, Timestamp};
+use plumbline_domain::{
+    CustomHeaders, DisabledReason, EndpointId, KeyDerivation, SigningSecret, TenantId, Timestamp,
+};
 use plumbline_store::deletion::{self, Holding};
 use plumbline_store::deliveries::{self, RecordBatch};
 use plumbline_store::inspection::{self, COUNT_MAX};
 use plumbline_store::leadership::{self, Duty};
-use plumbline_store::secrets::{self, MasterKey, Vault};
-use plumbline_store::{StoreError, partitions};
+use plumbline_store::secrets::{self, MasterKey, SealedKind, Vault, sealed};
+use plumbline_store::{StoreError, endpoints, partitions};
 
 use crate::support::*;
 
@@ -198,6 +200,53 @@ async fn endpoints_in_trouble_are_found_the_worst_first() {
 }
 
 #[tokio::test]
+async fn custom_headers_are_sealed_anew_as_well() {
+    with_database(async |db: Database| {
+        let tenant = db.tenant().await;
+        let (old, both) = (vault(&[("old", 1)]), vault(&[("new", 2), ("old", 1)]));
+        let (with, without) = (db.endpoint(tenant).await.id, db.endpoint(tenant).await.id);
+        secret(&db, &both, tenant, without, "whsec_a").await;
+        let headers = CustomHeaders::new(vec![("X-Team-Pass".to_owned(), "swordfish".to_owned())]);
+        let session = db.session().await;
+        let sealed = old.seal_headers(&headers, tenant, with);
+        endpoints::set_headers(&session, tenant, with, Some((&headers, &sealed)))
+            .await
+            .expect("set");
+        let found = inspection::secrets(&session, &vault(&[("new", 2)]))
+            .await
+            .expect("asked");
+        let by_key = BTreeMap::from([("new".to_owned(), 1), ("old".to_owned(), 1)]);
+        assert_eq!((found.by_key, found.example), (by_key, Some((tenant, with))));
+
+        let kind = SealedKind::CustomHeaders;
+        let read = sealed::page(&session, kind, Some("new"), 0, 10)
+            .await
+            .expect("read");
+        assert_eq!(read.len(), 1, "{read:?}");
+        let anew = both
+            .seal_anew(kind, &read[0].sealed, tenant, with)
+            .expect("opens");
+        assert!(!both.opens(SealedKind::SigningSecret, &anew, tenant, with));
+        assert!(!both.opens(kind, &anew, tenant, without));
+        let anew = [(read[0].clone(), anew)];
+        assert_eq!(sealed::replace(&session, kind, &anew).await.expect("replaced"), 1);
+        assert_eq!(sealed::replace(&session, kind, &anew).await.expect("repeated"), 0);
+        let found = inspection::secrets(&session, &vault(&[("new", 2)]))
+            .await
+            .expect("asked");
+        assert_eq!(
+            (found.by_key, found.example),
+            (BTreeMap::from([("new".to_owned(), 2)]), None)
+        );
+        let opened = vault(&[("new", 2)])
+            .open_headers(&anew[0].1, tenant, with)
+            .expect("opens");
+        assert_eq!(opened.expose(), headers.expose());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn secrets_are_replaced_only_where_they_still_are_what_was_read() {
     with_database(async |db: Database| {
         let tenant = db.tenant().await;
@@ -220,7 +269,8 @@ async fn secrets_are_replaced_only_where_they_still_are_what_was_read() {
             (4, Some((tenant, endpoints[0])))
         );
 
-        let read = secrets::page_not_sealed_by(&session, "new", 0, 10)
+        let kind = SealedKind::SigningSecret;
+        let read = sealed::page(&session, kind, Some("new"), 0, 10)
             .await
             .expect("read");
         let anew: Vec<_> = read
@@ -251,23 +301,23 @@ async fn secrets_are_replaced_only_where_they_still_are_what_was_read() {
             .await
             .expect("expiring");
         assert_eq!(
-            secrets::replace_sealed(&session, &anew).await.expect("replaced"),
+            sealed::replace(&session, kind, &anew).await.expect("replaced"),
             1,
             "and nobody was waited for"
         );
         owner.commit().await.expect("committed");
 
         assert_eq!(
-            secrets::replace_sealed(&session, &anew).await.expect("replaced"),
+            sealed::replace(&session, kind, &anew).await.expect("replaced"),
             1,
             "the one that was busy"
         );
         assert_eq!(
-            secrets::replace_sealed(&session, &anew).await.expect("replaced"),
+            sealed::replace(&session, kind, &anew).await.expect("replaced"),
             0,
             "repeated"
         );
-        let by_key = secrets::count_by_key(&session).await.expect("counted");
+        let by_key = sealed::count_by_key(&session).await.expect("counted");
         assert_eq!(by_key, BTreeMap::from([("new".to_owned(), 3)]));
         let only_new = vault(&[("new", 2)]);
         for (endpoint, text) in
