@@ -157,6 +157,27 @@ impl Process {
         }
     }
 
+    /// The most memory that it has had resident since it began, or since [`Process::forget_peak_memory`], in bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak_memory(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&file).unwrap_or_else(|error| panic!("cannot read {file}: {error}"));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|value| value.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("{} has no memory: it has ended", self.name())) * 1_024
+    }
+
+    /// Measure the peak of its memory from what it has now.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn forget_peak_memory(&self) {
+        let file = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(&file, "5").unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
+    }
+
     /// Fail if it has ended by itself.
     ///
     /// # Panics

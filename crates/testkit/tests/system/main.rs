@@ -15,6 +15,7 @@ mod endpoints;
 mod faults;
 mod health;
 mod isolation;
+mod memory;
 mod news;
 mod operations;
 mod peers;
