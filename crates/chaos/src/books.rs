@@ -139,6 +139,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) event: String,
     pub(crate) endpoint: i64,
     pub(crate) is_replay: bool,
+    pub(crate) created: Moment,
     pub(crate) status: Status,
     pub(crate) attempt_count: usize,
     pub(crate) error: Option<String>,

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use crate::books::{AttemptRow, Books, DeliveryRow, EventRow, Status};
+use crate::books::{AttemptRow, Books, DeliveryRow, EventRow, Moment, Status};
 use crate::event;
 
 /// Read everything into the books.
@@ -26,7 +26,7 @@ pub(crate) async fn read(client: &Client, books: &mut Books) -> Result<(), Strin
     let rows = query(
         client,
         "SELECT 'dlv_' || replace(id::text, '-', ''), 'evt_' || replace(event_id::text, '-', ''), endpoint_id, kind, status,
-            attempt_count, error
+            attempt_count, error, floor(extract(epoch FROM created_at) * 1000)::bigint
         FROM plumbline.deliveries ORDER BY id",
     )
     .await?;
@@ -39,6 +39,7 @@ pub(crate) async fn read(client: &Client, books: &mut Books) -> Result<(), Strin
                 event: row.get(1),
                 endpoint: row.get(2),
                 is_replay: row.get::<_, String>(3) == "replay",
+                created: Moment(u64::try_from(row.get::<_, i64>(7)).unwrap_or_default()),
                 status: Status::parse(&status).ok_or_else(|| format!("a delivery is {status}"))?,
                 attempt_count: count(row.get(5)),
                 error: row.get(6),

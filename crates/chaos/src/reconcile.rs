@@ -24,6 +24,9 @@ const AFTER_RECOVERY_MS: u64 = 3_000;
 /// leaves time for a busy machine to read it.
 const AFTER_DELETION_MS: u64 = 5_000;
 
+/// A time that does not come.
+const NEVER: Moment = Moment(u64::MAX);
+
 /// What the ledgers come to.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Verdict {
@@ -86,6 +89,7 @@ pub(crate) fn reconcile(books: &Books) -> Verdict {
 struct Index<'a> {
     events: HashMap<&'a str, &'a EventRow>,
     events_of_mark: HashMap<&'a str, Vec<&'a EventRow>>,
+    publications: HashMap<&'a str, &'a Publication>,
     endpoints: HashMap<i64, &'a EndpointEntry>,
     deliveries: HashMap<&'a str, &'a DeliveryRow>,
     /// Those that are no replays, by event.
@@ -109,6 +113,16 @@ impl<'a> Index<'a> {
         Self {
             events: books.events.iter().map(|row| (row.id.as_str(), row)).collect(),
             events_of_mark: grouped(&books.events, |row| row.mark.as_str()),
+            publications: books
+                .publications
+                .iter()
+                .flat_map(|publication| {
+                    publication
+                        .marks
+                        .iter()
+                        .map(move |mark| (mark.as_str(), publication))
+                })
+                .collect(),
             endpoints: books.endpoints.iter().map(|entry| (entry.id, entry)).collect(),
             deliveries: books
                 .deliveries
@@ -123,6 +137,18 @@ impl<'a> Index<'a> {
 
     fn attempts(&self, delivery: &str) -> &[&'a AttemptRow] {
         self.attempts.get(delivery).map_or(&[], Vec::as_slice)
+    }
+
+    /// Since when the first attempt of a delivery had been to be made: since its event was published, or it was sent again.
+    fn outstanding_since(&self, first: &Arrival, row: Option<&DeliveryRow>) -> Moment {
+        let published = self
+            .publications
+            .get(first.mark.as_str())
+            .map(|publication| publication.asked);
+        match row {
+            Some(replay) if replay.is_replay => replay.created.min(first.at),
+            _ => published.unwrap_or(first.at),
+        }
     }
 
     fn arrivals(&self, delivery: &str) -> &[&'a Arrival] {
@@ -387,6 +413,7 @@ impl Verdict {
             let row = index.deliveries.get(delivery).copied();
             let mut log: Vec<&AttemptRow> = index.attempts(delivery).to_vec();
             let mut taken: Option<Handled<'_>> = None;
+            let mut outstanding = index.outstanding_since(arrivals[0], row);
             for arrival in arrivals {
                 self.wanted(books, index, arrival, row);
                 let at = log
@@ -395,10 +422,15 @@ impl Verdict {
                 let handled = Handled {
                     arrival,
                     attempt: at.map(|at| log.swap_remove(at)),
+                    outstanding,
+                    endpoint: index.endpoints.get(&arrival.endpoint).copied(),
                 };
+                let excuse = handled
+                    .excuse(&books.faults)
+                    .or_else(|| taken.and_then(|before| before.excuse(&books.faults)));
                 if handled.attempt.is_none() {
-                    // Nobody wrote it down: only a fault may do that.
-                    match handled.excuse(&books.faults) {
+                    // Nobody wrote it down: only a fault, or a deletion, may do that.
+                    match excuse {
                         Some(_) if taken.is_none() => self.figures.unrecorded += 1,
                         Some(_) => {}
                         None => self.say(Violation::Unrecorded {
@@ -409,10 +441,7 @@ impl Verdict {
                     }
                 }
                 if let Some(before) = taken {
-                    let explanation = before
-                        .answer_lost()
-                        .or_else(|| before.excuse(&books.faults))
-                        .or_else(|| handled.excuse(&books.faults));
+                    let explanation = before.answer_lost().or(excuse);
                     match explanation {
                         Some(explanation) => {
                             *self
@@ -428,6 +457,11 @@ impl Verdict {
                             again: arrival.at,
                         }),
                     }
+                }
+                match handled.attempt {
+                    Some(attempt) if attempt.succeeded() => outstanding = NEVER,
+                    Some(_) => outstanding = arrival.at,
+                    None => {}
                 }
                 if arrival.reaction.took() {
                     taken = Some(handled);
@@ -495,8 +529,10 @@ fn was_frozen(faults: &[Fault], from: Moment, to: Moment) -> bool {
 enum Explanation {
     /// The database says that the attempt failed: its answer did not reach us.
     AnswerLost,
-    /// It was in flight, or not recorded yet, when this struck.
+    /// It was to be made, in flight or not recorded yet, when this struck.
     Unrecorded(Kind),
+    /// Its endpoint was deleted at that moment, which ends what is pending.
+    Deleted,
 }
 
 impl std::fmt::Display for Explanation {
@@ -504,6 +540,7 @@ impl std::fmt::Display for Explanation {
         match self {
             Self::AnswerLost => f.write_str("the receiver's answer was lost"),
             Self::Unrecorded(kind) => write!(f, "in flight or unrecorded: {}", kind.words()),
+            Self::Deleted => f.write_str("in flight while its endpoint was deleted"),
         }
     }
 }
@@ -513,6 +550,10 @@ impl std::fmt::Display for Explanation {
 struct Handled<'a> {
     arrival: &'a Arrival,
     attempt: Option<&'a AttemptRow>,
+    /// Since when this attempt had been to be made: messages for it were somewhere. [`NEVER`] for one that was not to be
+    /// made, because another one had succeeded.
+    outstanding: Moment,
+    endpoint: Option<&'a EndpointEntry>,
 }
 
 impl Handled<'_> {
@@ -521,25 +562,40 @@ impl Handled<'_> {
         is_lost.then_some(Explanation::AnswerLost)
     }
 
-    /// The fault that struck while this was in flight or not recorded.
+    /// The fault that struck while this was to be made, in flight or not recorded; or the deletion at that time.
+    ///
+    /// A fault before the request counts when its messages were out: one that strikes then may leave two of them, or let
+    /// what waits be taken for lost, and both copies are attempted when their time comes.
     fn excuse(self, faults: &[Fault]) -> Option<Explanation> {
         let after_ms = match self.arrival.reaction {
             Reaction::Takes { after_ms } => after_ms,
             Reaction::TakesSilently | Reaction::Refuses(_) => 0,
             Reaction::Hangs => ATTEMPT_MS,
         };
-        let (from, to) = (self.arrival.at, self.arrival.at.plus(after_ms + RECORD_MS));
+        let (from, to) = (
+            self.outstanding.min(self.arrival.at),
+            self.arrival.at.plus(after_ms + RECORD_MS),
+        );
         let touches = |fault: &&Fault| excuses(fault.kind) && fault.struck <= to && felt_until(fault) >= from;
-        let fault = faults.iter().rev().find(touches)?;
-        Some(Explanation::Unrecorded(fault.kind))
+        if let Some(fault) = faults.iter().rev().find(touches) {
+            return Some(Explanation::Unrecorded(fault.kind));
+        }
+        let deleted = self.endpoint.and_then(|endpoint| endpoint.deleted)?;
+        let is_at_that_time =
+            deleted.asked <= to && deleted.answered.plus(AFTER_DELETION_MS) >= self.arrival.at;
+        is_at_that_time.then_some(Explanation::Deleted)
     }
 }
 
-/// Whether a fault may keep an attempt from being recorded.
+/// Whether a fault may keep an attempt from being recorded, or have it made twice.
 fn excuses(kind: Kind) -> bool {
-    match kind.victim() {
-        Victim::Dispatcher | Victim::Broker | Victim::Database => true,
-        Victim::Api | Victim::Receiver => false,
+    match kind {
+        // These only slow things down: everything still arrives, once.
+        Kind::DelayBroker | Kind::DelayDatabase | Kind::BrokerMemory | Kind::BrokerDisk => false,
+        _ => match kind.victim() {
+            Victim::Dispatcher | Victim::Broker | Victim::Database => true,
+            Victim::Api | Victim::Receiver => false,
+        },
     }
 }
 

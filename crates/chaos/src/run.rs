@@ -33,7 +33,7 @@ const RETRY_SCHEDULE: [&str; 7] = ["1s", "2s", "3s", "4s", "5s", "8s", "8s"];
 const SETTINGS: [(&str, &str); 4] = [
     ("DISABLE_AFTER", "0"),
     // Long enough that a busy machine is no loss, short enough for a run of minutes.
-    ("RECOVERY_GRACE", "8s"),
+    ("RECOVERY_GRACE", "15s"),
     ("DRAIN_TIMEOUT", "10s"),
     // Small, so that a lock exhausts it.
     ("DATABASE_POOL_SIZE", "8"),

@@ -91,6 +91,7 @@ fn world() -> Books {
             event: name.to_owned(),
             endpoint: ENDPOINT,
             is_replay: false,
+            created: at(200),
             status: Status::Succeeded,
             attempt_count: 1,
             error: None,
@@ -319,10 +320,12 @@ fn a_duplicate_needs_a_fault_at_the_time_and_of_the_kind_that_explains_it() {
             &[unrecorded(missing), unexplained(LATER)],
         );
         check(
-            "a fault long after one and long before the other",
+            "a fault long after both",
             |books| {
                 twice(books, LATER, first_is_recorded);
-                books.faults.push(fault(Kind::KillDispatcher, 20_000, 21_000));
+                books
+                    .faults
+                    .push(fault(Kind::KillDispatcher, LATER + 20_000, LATER + 21_000));
             },
             &[unrecorded(missing), unexplained(LATER)],
         );
@@ -347,6 +350,64 @@ fn a_duplicate_needs_a_fault_at_the_time_and_of_the_kind_that_explains_it() {
             assert_eq!(verdict.figures.duplicates, BTreeMap::from([(explained, 1)]));
         }
     }
+}
+
+#[test]
+fn a_fault_counts_while_messages_for_an_attempt_are_out_and_not_before() {
+    // The first attempt failed at 400; its retry came twice, and a broker that was killed meanwhile explains it.
+    let retried_twice = |books: &mut Books| {
+        books.arrivals[2].reaction = Reaction::Refuses(503);
+        books.attempts[2].status = Some(503);
+        let (retry, again) = (arrival("c", "d-c", 60_000), arrival("c", "d-c", 60_008));
+        books.attempts.push(attempt(&retry, 2, Some(200)));
+        books.deliveries[2].attempt_count = 2;
+        books.arrivals.extend([retry, again]);
+    };
+    check(
+        "while it waited",
+        |books| {
+            retried_twice(books);
+            books.faults.push(fault(Kind::KillBroker, 20_000, 21_000));
+        },
+        &[],
+    );
+    let duplicate = Violation::UnexplainedDuplicate {
+        delivery: "d-c".to_owned(),
+        endpoint: ENDPOINT,
+        first: at(60_000),
+        again: at(60_008),
+    };
+    check(
+        "long before, and long after",
+        |books| {
+            retried_twice(books);
+            books.arrivals[2].at = at(10_000);
+            books.faults.push(fault(Kind::KillBroker, 1_000, 2_000));
+            books.faults.push(fault(Kind::KillBroker, 70_000, 71_000));
+        },
+        &[unrecorded(60_008), duplicate],
+    );
+}
+
+#[test]
+fn what_is_in_flight_while_its_endpoint_is_deleted_need_not_be_recorded() {
+    let ended = |books: &mut Books, deleted_ms: u64| {
+        books.endpoints[0].deleted = Some(span(deleted_ms));
+        books.deliveries[2].status = Status::Failed;
+        books.deliveries[2].error = Some("endpoint_deleted".to_owned());
+        books.deliveries[2].attempt_count = 0;
+        books.attempts.pop();
+    };
+    check("at that time", |books| ended(books, 390), &[]);
+    let taken = Violation::TakenNotRecorded {
+        delivery: "d-c".to_owned(),
+        status: Status::Failed,
+    };
+    check(
+        "long before",
+        |books| ended(books, 30_000),
+        &[unrecorded(400), taken],
+    );
 }
 
 #[test]
