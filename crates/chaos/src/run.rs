@@ -45,7 +45,7 @@ const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
 /// How long everything may take to end after the last fault: a whole schedule, and what a busy machine adds.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(240);
 /// How long clients may go on asking for answers that they did not get, after the last fault.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
 /// The queue of what nobody could process: nothing that happens here is a reason for that.
 const DEAD: &str = "plumbline.dead";
 const LOOK_EVERY: Duration = Duration::from_millis(100);
