@@ -245,6 +245,9 @@ case $verb in
   stop) stop ;;
   kill) kill_at_once ;;
   wipe) wipe ;;
-  copy) copy "${1:?$usage}" ;;
+  copy)
+    [[ -n ${1-} ]] || die "$usage"
+    copy "$(readlink -m "$1")"
+    ;;
   *) die "$usage" ;;
 esac
