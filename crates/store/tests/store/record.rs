@@ -561,6 +561,8 @@ async fn what_disables_an_endpoint_tells_of_it_in_the_same_statement_and_once() 
             let mut outcome = scene.attempted(number, Pending);
             outcome.response_status = None;
             outcome.error = Some(FailureCode::Timeout);
+            let attempt = outcome.attempt.as_mut().expect("an attempt");
+            (attempt.error_code, attempt.response_headers) = (Some(FailureCode::Timeout), None);
             RecordBatch {
                 health: vec![(tenant, scene.endpoint, run(health))],
                 disable_after: 4,
