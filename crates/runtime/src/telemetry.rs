@@ -27,13 +27,19 @@ pub fn init(args: &LogArgs) {
     };
 }
 
-/// Silence the libraries that would log message bodies or ordinary shutdowns as errors, unless asked for by name.
+/// Libraries that would log what nobody may read there, and how much of each is heard unless it is asked for by name:
+/// lapin logs message bodies, and ordinary shutdowns as errors; tokio-postgres, from `debug` on, every parameter of every
+/// statement, the hashes of passwords among them.
+const DISCREET: [(&str, &str); 2] = [("lapin", "off"), ("tokio_postgres", "info")];
+
 fn without_bodies(filter: &str) -> String {
-    if filter.contains("lapin") {
-        filter.to_owned()
-    } else {
-        format!("{filter},lapin=off")
+    let mut filter = filter.to_owned();
+    for (library, level) in DISCREET {
+        if !filter.contains(library) {
+            filter.push_str(&format!(",{library}={level}"));
+        }
     }
+    filter
 }
 
 #[cfg(test)]
@@ -53,7 +59,13 @@ mod tests {
 
     #[test]
     fn a_library_that_logs_bodies_is_heard_only_by_name() {
-        assert_eq!(without_bodies("info"), "info,lapin=off");
-        assert_eq!(without_bodies("warn,lapin=debug"), "warn,lapin=debug");
+        for (asked, heard) in [
+            ("info", "info,lapin=off,tokio_postgres=info"),
+            ("trace", "trace,lapin=off,tokio_postgres=info"),
+            ("warn,lapin=debug", "warn,lapin=debug,tokio_postgres=info"),
+            ("tokio_postgres=debug", "tokio_postgres=debug,lapin=off"),
+        ] {
+            assert_eq!(without_bodies(asked), heard);
+        }
     }
 }
