@@ -423,12 +423,42 @@ impl Stack {
         Api::new(self.http.clone(), format!("http://{}", self.listen), key, tenant)
     }
 
+    /// A new user of a tenant: their number.
+    ///
+    /// # Panics
+    /// When they are refused.
+    pub async fn user(&self, tenant: i64, email: &str, role: &str, password: &str) -> i64 {
+        let tenant = tenant.to_string();
+        let arguments = [
+            "user",
+            "create",
+            "--tenant",
+            &tenant,
+            "--email",
+            email,
+            "--role",
+            role,
+            "--password-stdin",
+            "--json",
+        ];
+        let made = self.cli_with_input(&arguments, password).await;
+        made["id"].as_i64().expect("a user's id is a number")
+    }
+
     /// Run the command line program and read its answer. `{}` for an empty one.
     ///
     /// # Panics
     /// When it fails; the message shows what it said.
     pub async fn cli(&self, arguments: &[&str]) -> Value {
-        let answer = self.program().run(arguments).await;
+        self.cli_with_input(arguments, "").await
+    }
+
+    /// As [`cli`](Self::cli), with this as its standard input.
+    ///
+    /// # Panics
+    /// When it fails; the message shows what it said.
+    pub async fn cli_with_input(&self, arguments: &[&str], input: &str) -> Value {
+        let answer = self.program().run(arguments, input).await;
         if answer.trim().is_empty() {
             return Value::Object(serde_json::Map::new());
         }
@@ -438,7 +468,7 @@ impl Stack {
 
     /// Run the command line program, however it ends.
     pub async fn cli_ends(&self, arguments: &[&str]) -> Ended {
-        let output = self.program().output(arguments, Stdio::piped()).await;
+        let output = self.program().output(arguments, "", Stdio::piped()).await;
         Ended {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -451,7 +481,7 @@ impl Stack {
             name: "cli".to_owned(),
             binary: self.binaries.join("plumbline"),
             environment: self.environment.clone(),
-            log: Log::new(self.directory.join("cli.log")),
+            log: self.cli_log_file(),
         }
     }
 
@@ -555,6 +585,15 @@ impl Stack {
     /// Everything that the processes have written so far.
     pub fn logs(&self) -> String {
         self.processes().map(|process| process.log().text()).collect()
+    }
+
+    /// What the command line program has written to standard error so far.
+    pub fn cli_log(&self) -> String {
+        self.cli_log_file().text()
+    }
+
+    fn cli_log_file(&self) -> Log {
+        Log::new(self.directory.join("cli.log"))
     }
 
     /// Ask a process's admin port.

@@ -6,6 +6,7 @@ mod buildr;
 mod catalogue;
 mod endpoints;
 mod events;
+mod hostile;
 mod idempotency;
 mod isolation;
 mod limits;

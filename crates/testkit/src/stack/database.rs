@@ -1,6 +1,7 @@
 //! A test's database: one of its own on the shared server, or a server of its own.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 
 use tokio_postgres::{Client, NoTls};
@@ -139,6 +140,29 @@ impl Database {
         connect(&self.url()).await
     }
 
+    /// All of it as `pg_dump` writes it: what whoever finds a backup reads.
+    ///
+    /// # Panics
+    /// When `pg_dump` is missing or fails; the message shows what it said.
+    pub async fn dump(&self) -> String {
+        let mut url = self.url();
+        let password = url.password().unwrap_or_default().to_owned();
+        url.set_password(None).expect("this URL takes a password");
+        let output = tokio::process::Command::new(pg_dump())
+            .args(["--inserts", "--dbname", url.as_str()])
+            .env("PGPASSWORD", password)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap_or_else(|error| panic!("cannot run pg_dump: {error}"));
+        assert!(
+            output.status.success(),
+            "pg_dump: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("a dump is text")
+    }
+
     /// Kill a private server, as a crash would.
     ///
     /// # Panics
@@ -200,6 +224,20 @@ impl Database {
 fn url_of(directory: &Path) -> Url {
     let url = script::value(&directory.join("database.env"), "DATABASE_URL");
     url.parse().expect("a URL")
+}
+
+/// The newest `pg_dump`: on Debian the servers' programs lie beside each other by version, and the one on the `PATH`
+/// only chooses among them.
+fn pg_dump() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let found = versions.flatten().filter_map(|version| {
+        let number: u32 = version.file_name().to_str()?.parse().ok()?;
+        let program = version.path().join("bin/pg_dump");
+        program.is_file().then_some((number, program))
+    });
+    found
+        .max()
+        .map_or_else(|| PathBuf::from("pg_dump"), |(_, program)| program)
 }
 
 async fn connect(url: &Url) -> Client {

@@ -1,6 +1,7 @@
 //! The real binaries as child processes: started, watched, killed.
 
 use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -306,9 +307,9 @@ impl Program {
         child.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display()))
     }
 
-    /// Run it to its end; returns what it wrote to standard output.
-    pub(super) async fn run(self, arguments: &[&str]) -> String {
-        let output = self.output(arguments, self.log.file().into()).await;
+    /// Run it to its end, with this as its standard input; returns what it wrote to standard output.
+    pub(super) async fn run(self, arguments: &[&str], input: &str) -> String {
+        let output = self.output(arguments, input, self.log.file().into()).await;
         let arguments = arguments.join(" ");
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(
@@ -321,13 +322,25 @@ impl Program {
         answer
     }
 
-    /// Run it to its end, whatever that is.
-    pub(super) async fn output(&self, arguments: &[&str], stderr: Stdio) -> Output {
+    /// Run it to its end, whatever that is, with this as its standard input.
+    pub(super) async fn output(&self, arguments: &[&str], input: &str, stderr: Stdio) -> Output {
         let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(stderr);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        let input = input.to_owned();
         // `Command::output` would capture what is not set to be elsewhere.
-        let ended = tokio::task::spawn_blocking(move || command.spawn()?.wait_with_output()).await;
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut child = command.spawn()?;
+            let mut stdin = child.stdin.take().expect("it was asked for");
+            // A program that does not read may have ended already; what it says is what counts.
+            let _ = stdin.write_all(input.as_bytes());
+            drop(stdin);
+            child.wait_with_output()
+        });
         ended
+            .await
             .expect("it does not panic")
             .unwrap_or_else(|error| panic!("cannot run {}: {error}", self.binary.display()))
     }

@@ -14,6 +14,7 @@ mod encrypted;
 mod endpoints;
 mod faults;
 mod health;
+mod hostile;
 mod isolation;
 mod memory;
 mod news;
@@ -23,6 +24,7 @@ mod publishing;
 mod rates;
 mod records;
 mod retries;
+mod secrecy;
 mod secrets;
 mod transport;
 
