@@ -1,7 +1,6 @@
 //! HTTP/2 receivers made of raw frames: what a library would not let them send.
 
 use std::future::pending;
-use std::time::Instant;
 
 use plumbline_domain::outcome::BODY_KEPT_BYTES_MAX;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, copy, sink, split};
@@ -14,8 +13,6 @@ use super::encrypted::{Authority, NAME, authority, identity, roots, server_confi
 use super::receiver::{Receiver, within};
 use super::*;
 
-/// What ends for a reason ends before this, on a busy machine too; what does not end, later.
-const PROMPT: Duration = Duration::from_secs(8);
 /// Far more than the kernels on both sides hold of what nobody reads.
 const FLOOD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -246,16 +243,13 @@ async fn frames_without_an_answer_do_not_go_on_for_ever() {
     ] {
         let (mut sent, receiver) = flooding(&authority, begin, flood).await;
         let attempted = attempted(&transport, request(&url(&receiver))).await;
-        assert!(attempted.duration < PROMPT, "{what}: {:?}", attempted.duration);
         let (code, message) = failure(attempted.outcome);
         assert!(
             matches!(code, FailureCode::BadResponse | FailureCode::Reset),
             "{what}: {code:?} {message}"
         );
-        drop(receiver);
-        if let Ok(bytes) = sent.try_recv() {
-            assert!(bytes < FLOOD_BYTES_MAX, "{what}");
-        }
+        let bytes = within(sent.recv()).await.expect("it could go on for ever");
+        assert!(bytes < FLOOD_BYTES_MAX, "{what}");
     }
     all_closed(&transport).await;
 }
@@ -286,7 +280,6 @@ async fn whatever_follows_the_head_the_status_counts() {
     ] {
         let (_, receiver) = flooding(&authority, head.clone(), flood).await;
         let attempted = attempted(&transport, request(&url(&receiver))).await;
-        assert!(attempted.duration < PROMPT, "{what}: {:?}", attempted.duration);
         // A flood may break the connection before anybody has looked at the head.
         match attempted.outcome {
             AttemptOutcome::Answered(answer) => {
@@ -335,7 +328,6 @@ async fn a_receiver_that_takes_no_body_over_http2_times_out_or_answers_without()
         extra_roots: Some(roots(&authority)),
         ..TransportConfig::new(loopback(), Duration::from_secs(1))
     };
-    let began = Instant::now();
     let large = |receiver: &Receiver| AttemptRequest {
         body: Bytes::from(vec![b'x'; 256 * 1024]),
         ..request(&url(receiver))
@@ -343,7 +335,6 @@ async fn a_receiver_that_takes_no_body_over_http2_times_out_or_answers_without()
     let transport = Transport::new(config, names);
     let outcome = attempted(&transport, large(&silent)).await.outcome;
     assert_eq!(failure(outcome).0, FailureCode::Timeout);
-    assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
 
     let refusing = receiver(&authority, CLOSED, async |mut peer: Peer| {
         // `:status: 413`.
