@@ -397,7 +397,6 @@ pub(crate) fn headers(reason: &str, queue: WorkQueue, now: Timestamp) -> FieldTa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     fn letter(body: &str) -> DeadLetter {
         DeadLetter::read(body.as_bytes().to_vec().into(), &BasicProperties::default())
@@ -405,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_a_letter_is_about_is_read_from_whatever_can_be_read() {
-        let event = EventId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+        let event = EventId::new(Timestamp::UNIX_EPOCH, [1; 10]);
         let delivery = DeliveryId(event.0);
         let about = |body: String| letter(&body).about();
         let one = About {
