@@ -54,7 +54,10 @@ pub fn url(data: &[u8]) {
                 // Whatever reads a last label as a number reads the name as an address: no resolver is to decide that.
                 let last = name.rsplit('.').next().unwrap_or_default();
                 assert!(
-                    !last.bytes().all(|byte| byte.is_ascii_digit()) && !last.starts_with("0x"),
+                    !last.bytes().all(|byte| byte.is_ascii_digit())
+                        && !last
+                            .strip_prefix("0x")
+                            .is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit())),
                     "{normal}"
                 );
                 assert!(!is_strict || DEFAULT_PORTS.contains(&url.port()), "{normal}");

@@ -5,6 +5,9 @@ use plumbline_domain::Timestamp;
 /// What a client should have written.
 pub(super) const FORM: &str = "must be an RFC 3339 time such as 2026-04-25T17:42:01.812Z";
 
+/// The first second that RFC 3339 can write, in seconds since 1970.
+const YEAR_0_SECONDS: i64 = -62_167_219_200;
+
 /// A time such as `2026-04-25T17:42:01.812Z` or `2026-04-25T19:42:01+02:00`.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     // The library also takes times without seconds, week dates and zones in brackets; other clients' parsers do not.
@@ -40,7 +43,10 @@ pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     if !offset && !matches!(zone, b"Z" | b"z") {
         return None;
     }
-    text.parse().ok()
+    // With an offset, the first day of year 0 may be the last one of a year that nobody can write.
+    text.parse()
+        .ok()
+        .filter(|at: &Timestamp| at.as_second() >= YEAR_0_SECONDS)
 }
 
 #[cfg(test)]
@@ -80,6 +86,7 @@ mod tests {
             "20260425T174201Z",
             "1777138921",
             "2026-04-25T17:42:0é",
+            "0000-01-01T00:00:00+02:00",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
