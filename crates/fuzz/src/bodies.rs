@@ -118,9 +118,11 @@ pub fn cursor(data: &[u8]) {
     if sealed.len() <= 400 {
         assert_eq!(probe::open_cursor(&sealed).as_deref(), Some(position));
     }
-    assert_eq!(probe::open_cursor(position), None, "nobody has given this out");
-    if forged != sealed {
-        assert_eq!(probe::open_cursor(forged), None, "{forged}");
+    // The fuzzer watches comparisons, and so learns signatures: what opens is what we would have given out.
+    for cursor in [position, forged] {
+        if let Some(position) = probe::open_cursor(cursor) {
+            assert_eq!(probe::seal_cursor(&position), cursor);
+        }
     }
     for at in 0..sealed.len().min(64) {
         let mut bytes = sealed.clone().into_bytes();
