@@ -48,6 +48,8 @@ const SETTLE_PATIENCE: Duration = Duration::from_secs(240);
 const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
 /// The queue of what nobody could process: nothing that happens here is a reason for that.
 const DEAD: &str = "plumbline.dead";
+/// How many of them are shown.
+const DEAD_SHOWN: usize = 5;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What a run may take beyond the time of its faults.
 const OVERTIME: Duration = Duration::from_secs(15 * 60);
@@ -196,8 +198,13 @@ async fn all(
     }
     let dead = stack.broker().messages(DEAD).await.unwrap_or_default();
     if dead > 0 {
+        let some = stack.broker().peek(DEAD, DEAD_SHOWN).await;
+        let some: Vec<String> = some
+            .iter()
+            .map(|message| format!("\n    {} {}", message.properties, message.payload))
+            .collect();
         report.violations.push(Violation::Process {
-            what: format!("{dead} messages lie in {DEAD}"),
+            what: format!("{dead} messages lie in {DEAD}: {}", some.concat()),
         });
     }
     reckon(stack, journal, books, report).await;

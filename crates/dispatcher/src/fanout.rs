@@ -244,6 +244,7 @@ impl FanOut {
         })
         .await;
         self.metrics.fanned_out.inc();
+        let rows: Vec<_> = standing.iter().map(|chunk| (event.id, chunk.number)).collect();
         let messages = standing
             .into_iter()
             .map(|chunk| EventMessage {
@@ -257,18 +258,23 @@ impl FanOut {
                 republished: repeated,
             })
             .collect();
-        // Rows that were not published stay for the relay; the message goes back so that it need not wait for it.
-        if self
-            .publisher
-            .publish_chunks(messages)
-            .await
-            .iter()
-            .all(Result::is_ok)
-        {
-            share.settle();
-        } else {
-            share.give_up();
+        let results = self.publisher.publish_chunks(messages).await;
+        let failed: Vec<_> = rows
+            .into_iter()
+            .zip(&results)
+            .filter(|(_, result)| result.is_err())
+            .map(|(row, _)| row)
+            .collect();
+        if !failed.is_empty() {
+            // The relay publishes them when the broker takes them again. Given back to the queue, the message would come
+            // at once: each round leaves a copy of every chunk that may have arrived all the same, and after fifty the
+            // broker buries it.
+            patiently("chunks could not be left to the relay yet", || async {
+                outbox::mark_unsent(&self.store.session().await?, &failed).await
+            })
+            .await;
         }
+        share.settle();
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use hyper::Method;
-use plumbline_testkit::stack::Builder;
+use plumbline_testkit::stack::{Builder, Resource};
 use plumbline_testkit::{Ledger, Receiver, Reply, Stack, within};
 use serde_json::json;
 
@@ -349,4 +349,62 @@ async fn a_broker_that_falls_silent_delays_nothing_but_deliveries() {
         process.wait_ready().await;
     }
     settle(&stack, endpoint, &receiver, &mut ledger).await;
+}
+
+#[tokio::test]
+async fn a_large_fan_out_whose_chunks_cannot_be_published_waits_and_is_not_sent_again_and_again() {
+    const ENDPOINTS: usize = 120;
+    let stack = prompt()
+        .private_broker()
+        .setting("MAX_ENDPOINTS_PER_TENANT", "200")
+        // What is not answered for is not taken for lost meanwhile.
+        .setting("RECOVERY_GRACE", "60s")
+        .start()
+        .await;
+    let receiver = Receiver::start().await;
+    for index in 0..ENDPOINTS {
+        stack
+            .api()
+            .create_endpoint(&receiver.url(&format!("/{index}")), &["bid.created"])
+            .await;
+    }
+    // The event reaches the queue before the alarm, and the dispatcher after it.
+    stack.dispatcher(0).freeze();
+    stack.api().publish("bid.created", json!({"id": 1})).await;
+    within(RECOVERY_PATIENCE, "the event in its queue", async || {
+        let count = stack.broker().messages("plumbline.events.fast.0").await;
+        (count == Some(1)).then_some(())
+    })
+    .await;
+    stack.broker().raise_alarm(Resource::Memory).await;
+    stack.dispatcher(0).thaw();
+    let database = stack.database().connect().await;
+    within(RECOVERY_PATIENCE, "both chunks left to the relay", async || {
+        let sql = "SELECT count(*) FROM plumbline.outbox WHERE chunk > 0 AND state = 'unsent'";
+        let row = database.query_one(sql, &[]).await.expect("the database answers");
+        (row.get::<_, i64>(0) == 2).then_some(())
+    })
+    .await;
+    stack.broker().clear_alarm(Resource::Memory).await;
+    within(RECOVERY_PATIENCE, "every endpoint to be reached", async || {
+        (receiver.requests().len() >= ENDPOINTS).then_some(())
+    })
+    .await;
+    within(RECOVERY_PATIENCE, "everything to be recorded", async || {
+        let sql = "SELECT count(*) FROM plumbline.outbox";
+        let row = database.query_one(sql, &[]).await.expect("the database answers");
+        (row.get::<_, i64>(0) == 0).then_some(())
+    })
+    .await;
+    // A publication that timed out may have arrived all the same: once more at most, not once for each try.
+    let requests = receiver.requests().len();
+    assert!(
+        requests <= 2 * ENDPOINTS,
+        "{requests} requests for {ENDPOINTS} deliveries"
+    );
+    assert_eq!(
+        stack.broker().peek("plumbline.dead", 1).await.len(),
+        0,
+        "nothing is buried"
+    );
 }
