@@ -7,6 +7,10 @@ use crate::plan::Kind;
 /// How long an attempt may take here, in milliseconds.
 pub(crate) const ATTEMPT_MS: u64 = 3_000;
 
+/// From which age the relay and the sweep take something for lost, in milliseconds. Long enough that a busy machine is no
+/// loss, short enough for a run of minutes.
+pub(crate) const GRACE_MS: u64 = 15_000;
+
 /// A moment, in milliseconds since 1970. All ledgers are written on one machine, so one clock made them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(crate) struct Moment(pub(crate) u64);
@@ -56,6 +60,8 @@ pub(crate) struct Books {
     pub(crate) arrivals: Vec<Arrival>,
     /// By whoever struck them, in order.
     pub(crate) faults: Vec<Fault>,
+    /// By the processes: when the relay or the sweep published again what it took for lost.
+    pub(crate) rounds: Vec<Moment>,
     /// Attempts that a delivery has at most.
     pub(crate) attempts_max: usize,
 }

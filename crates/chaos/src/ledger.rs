@@ -90,6 +90,17 @@ pub(crate) async fn unfinished(client: &Client) -> Result<(i64, i64), String> {
     Ok((row.get(0), row.get(1)))
 }
 
+/// When the relay or the sweep published again what it took for lost, by the logs of the processes.
+pub(crate) fn rounds(logs: &str) -> Vec<Moment> {
+    const SAID: [&str; 2] = ["publishing events again", "publishing retries again"];
+    logs.lines()
+        .filter(|line| SAID.iter().any(|said| line.contains(said)))
+        .filter_map(|line| line.split_whitespace().next()?.parse::<jiff::Timestamp>().ok())
+        .filter_map(|time| u64::try_from(time.as_millisecond()).ok())
+        .map(Moment)
+        .collect()
+}
+
 async fn query(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::Row>, String> {
     client
         .query(sql, &[])
@@ -99,4 +110,16 @@ async fn query(client: &Client, sql: &str) -> Result<Vec<tokio_postgres::Row>, S
 
 fn count(number: i16) -> usize {
     usize::try_from(number).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_a_line_that_says_so() {
+        let logs = "2026-11-26T00:07:40.708487Z  WARN plumbline_engine::relay: publishing events again that no queue \
+                    seems to hold events=190\n2026-11-26T00:07:41.1Z  INFO x: y\nno time: publishing retries again\n";
+        assert_eq!(rounds(logs), [Moment(1_795_651_660_708)]);
+    }
 }

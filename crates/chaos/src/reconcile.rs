@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::Serialize;
 
 use crate::books::{
-    ATTEMPT_MS, Answer, Arrival, AttemptRow, Books, DeliveryRow, EndpointEntry, EventRow, Fault, Moment,
-    Publication, Reaction, Status,
+    ATTEMPT_MS, Answer, Arrival, AttemptRow, Books, DeliveryRow, EndpointEntry, EventRow, Fault, GRACE_MS,
+    Moment, Publication, Reaction, Status,
 };
 use crate::plan::{Kind, Victim};
 
@@ -426,8 +426,8 @@ impl Verdict {
                     endpoint: index.endpoints.get(&arrival.endpoint).copied(),
                 };
                 let excuse = handled
-                    .excuse(&books.faults)
-                    .or_else(|| taken.and_then(|before| before.excuse(&books.faults)));
+                    .excuse(books)
+                    .or_else(|| taken.and_then(|before| before.excuse(books)));
                 if handled.attempt.is_none() {
                     // Nobody wrote it down: only a fault, or a deletion, may do that.
                     match excuse {
@@ -469,10 +469,7 @@ impl Verdict {
             }
             if let (Some(taken), Some(row)) = (taken, row)
                 && !matches!(row.status, Status::Succeeded | Status::Pending)
-                && taken
-                    .answer_lost()
-                    .or_else(|| taken.excuse(&books.faults))
-                    .is_none()
+                && taken.answer_lost().or_else(|| taken.excuse(books)).is_none()
             {
                 self.say(Violation::TakenNotRecorded {
                     delivery: delivery.to_owned(),
@@ -531,6 +528,8 @@ enum Explanation {
     AnswerLost,
     /// It was to be made, in flight or not recorded yet, when this struck.
     Unrecorded(Kind),
+    /// It had been to be made for so long that the relay or the sweep published it again.
+    TakenForLost,
     /// Its endpoint was deleted at that moment, which ends what is pending.
     Deleted,
 }
@@ -540,6 +539,7 @@ impl std::fmt::Display for Explanation {
         match self {
             Self::AnswerLost => f.write_str("the receiver's answer was lost"),
             Self::Unrecorded(kind) => write!(f, "in flight or unrecorded: {}", kind.words()),
+            Self::TakenForLost => f.write_str("waited so long that it was published again"),
             Self::Deleted => f.write_str("in flight while its endpoint was deleted"),
         }
     }
@@ -566,7 +566,7 @@ impl Handled<'_> {
     ///
     /// A fault before the request counts when its messages were out: one that strikes then may leave two of them, or let
     /// what waits be taken for lost, and both copies are attempted when their time comes.
-    fn excuse(self, faults: &[Fault]) -> Option<Explanation> {
+    fn excuse(self, books: &Books) -> Option<Explanation> {
         let after_ms = match self.arrival.reaction {
             Reaction::Takes { after_ms } => after_ms,
             Reaction::TakesSilently | Reaction::Refuses(_) => 0,
@@ -577,8 +577,13 @@ impl Handled<'_> {
             self.arrival.at.plus(after_ms + RECORD_MS),
         );
         let touches = |fault: &&Fault| excuses(fault.kind) && fault.struck <= to && felt_until(fault) >= from;
-        if let Some(fault) = faults.iter().rev().find(touches) {
+        if let Some(fault) = books.faults.iter().rev().find(touches) {
             return Some(Explanation::Unrecorded(fault.kind));
+        }
+        // On a machine without time, what is in a dispatcher's hands gets old.
+        let is_old = |round: &&Moment| **round >= from.plus(GRACE_MS) && **round <= to;
+        if books.rounds.iter().any(|round| is_old(&round)) {
+            return Some(Explanation::TakenForLost);
         }
         let deleted = self.endpoint.and_then(|endpoint| endpoint.deleted)?;
         let is_at_that_time =

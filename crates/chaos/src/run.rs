@@ -13,7 +13,7 @@ use plumbline_testkit::{Process, Stack};
 use tokio::time::{Instant, sleep};
 
 use crate::arguments::Arguments;
-use crate::books::{ATTEMPT_MS, Answer, Books};
+use crate::books::{ATTEMPT_MS, Answer, Books, GRACE_MS};
 use crate::client::{self, Insistence, Patience};
 use crate::journal::{Journal, now};
 use crate::ledger;
@@ -30,10 +30,8 @@ const DISPATCHERS: usize = 2;
 /// Delays between attempts: short, so that a run ends; in all longer than receivers are ever away.
 const RETRY_SCHEDULE: [&str; 7] = ["1s", "2s", "3s", "4s", "5s", "8s", "8s"];
 /// What else the processes are told.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 3] = [
     ("DISABLE_AFTER", "0"),
-    // Long enough that a busy machine is no loss, short enough for a run of minutes.
-    ("RECOVERY_GRACE", "15s"),
     ("DRAIN_TIMEOUT", "10s"),
     // Small, so that a lock exhausts it.
     ("DATABASE_POOL_SIZE", "8"),
@@ -117,6 +115,7 @@ async fn start(arguments: &Arguments, scratch: &Path, binaries: &Path) -> Stack 
         .setting("LOG", &arguments.log)
         .setting("RETRY_SCHEDULE", &RETRY_SCHEDULE.join(","))
         .setting("ATTEMPT_TIMEOUT", &format!("{ATTEMPT_MS}ms"))
+        .setting("RECOVERY_GRACE", &format!("{GRACE_MS}ms"))
         .setting("MAX_ENDPOINTS_PER_TENANT", &ENDPOINTS_MAX.to_string());
     builder = match arguments.scenario {
         Scenario::Random => builder.database_proxy(),
@@ -246,6 +245,7 @@ async fn reckon(stack: &Stack, journal: &Journal, books: &mut Books, report: &mu
     books.replays = pages.replays;
     books.endpoints = pages.endpoints;
     books.faults = pages.faults;
+    books.rounds = ledger::rounds(&stack.logs());
     books.attempts_max = RETRY_SCHEDULE.len() + 1;
     let verdict = reconcile(books);
     report.violations.extend(pages.violations);

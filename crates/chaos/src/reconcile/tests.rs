@@ -390,6 +390,30 @@ fn a_fault_counts_while_messages_for_an_attempt_are_out_and_not_before() {
 }
 
 #[test]
+fn what_was_published_again_must_have_waited_for_as_long_as_that_takes() {
+    // Published at 100, so that nobody takes it for lost before this.
+    const OLD: u64 = 100 + GRACE_MS;
+    let late = |books: &mut Books, round_ms: u64| {
+        let again = arrival("c", "d-c", OLD + 1_000);
+        books.arrivals[2].at = at(OLD + 900);
+        books.arrivals.push(again);
+        books.rounds.push(at(round_ms));
+    };
+    check("long enough", |books| late(books, OLD), &[]);
+    let duplicate = Violation::UnexplainedDuplicate {
+        delivery: "d-c".to_owned(),
+        endpoint: ENDPOINT,
+        first: at(OLD + 900),
+        again: at(OLD + 1_000),
+    };
+    check(
+        "not yet",
+        |books| late(books, OLD - 1),
+        &[unrecorded(OLD + 1_000), duplicate],
+    );
+}
+
+#[test]
 fn what_is_in_flight_while_its_endpoint_is_deleted_need_not_be_recorded() {
     let ended = |books: &mut Books, deleted_ms: u64| {
         books.endpoints[0].deleted = Some(span(deleted_ms));
