@@ -112,7 +112,7 @@ mod tests {
             // It has recovered meanwhile: nothing to tell.
             (vec![false, true], 9, 20, None),
             // A row of its own after a success.
-            (vec![[true].as_slice(), &[false; 10]].concat(), 15, 20, failing),
+            ([[true].as_slice(), &[false; 10]].concat(), 15, 20, failing),
             (vec![false; 20], 0, 20, Some(News::Disabled)),
             (vec![false; 2], 0, 3, failing),
             (vec![false], 0, 1, Some(News::Disabled)),
