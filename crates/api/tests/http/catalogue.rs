@@ -74,7 +74,7 @@ async fn s1_01_every_built_in_type_has_a_description_an_example_and_a_schema_tha
             .get(&format!("{TYPES}/Bid"))
             .await
             .problem(404, "not_found");
-        let page = |query: &str| client.get(&format!("{TYPES}?profile=plumbline{query}"));
+        let page = async |query: &str| client.get(&format!("{TYPES}?profile=plumbline{query}")).await;
         let own = page("&limit=1").await.expect(200);
         let cursor = own["meta"]["pagination"]["cursor"].as_str().expect("a second page");
         let own = [&own["data"], &page(&format!("&cursor={cursor}")).await.expect(200)["data"]]
