@@ -10,14 +10,17 @@ use plumbline_broker::{Chunk, Depths, EventMessage, QuietWatch, Scope};
 use plumbline_domain::{EventId, Timestamp};
 use plumbline_store::leadership::{self, Duty, Leadership};
 use plumbline_store::listen::Notifications;
-use plumbline_store::outbox::{self, OutboxRow};
+use plumbline_store::outbox::{self, Helping, OutboxRow};
 use plumbline_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
 
-/// Rows published in one round.
-const ROUND_MAX: usize = 500;
+/// What is published in one round: the largest events, too, fit into a small part of the process's memory.
+const ROUND: Helping = Helping {
+    rows: 500,
+    bytes: 8 * 1024 * 1024,
+};
 /// How often the leader looks without being called.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often another replica asks whether it may lead.
@@ -100,8 +103,8 @@ impl Relay {
             // A failed sample counts, too: it says that nothing is known.
             let _ = quiet.observe().await;
             if self.engine.inner.publisher.is_ready() {
-                while self.publish_unsent().await? == ROUND_MAX {}
-                if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost().await? > 0 {
+                while self.publish_unsent().await? {}
+                if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost().await? {
                     // Judge anew before the next round: what was published now fills the queues.
                     quiet = watch();
                 }
@@ -113,28 +116,30 @@ impl Relay {
         }
     }
 
-    async fn publish_unsent(&self) -> Result<usize, StoreError> {
-        let rows = outbox::unsent(&self.store().session().await?, ROUND_MAX).await?;
-        self.publish(rows).await
+    /// Whether there was something, and all of it is with the broker: there may be more.
+    async fn publish_unsent(&self) -> Result<bool, StoreError> {
+        let rows = outbox::unsent(&self.store().session().await?, ROUND).await?;
+        let count = rows.len();
+        Ok(count > 0 && self.publish(rows).await? == count)
     }
 
-    async fn publish_lost(&self) -> Result<usize, StoreError> {
+    /// Whether there was something.
+    async fn publish_lost(&self) -> Result<bool, StoreError> {
         let before = Timestamp::now() - self.config.recovery_grace;
-        let rows = outbox::stale(&self.store().session().await?, before, before, ROUND_MAX).await?;
-        if !rows.is_empty() {
-            tracing::warn!(
-                events = rows.len(),
-                "publishing events again that no queue seems to hold"
-            );
+        let rows = outbox::stale(&self.store().session().await?, before, before, ROUND).await?;
+        if rows.is_empty() {
+            return Ok(false);
         }
-        self.publish(rows).await
+        tracing::warn!(
+            events = rows.len(),
+            "publishing events again that no queue seems to hold"
+        );
+        self.publish(rows).await?;
+        Ok(true)
     }
 
-    /// Publish rows and mark those that were confirmed. Returns how many rows there were.
+    /// Publish rows and mark those that were confirmed. Returns how many were.
     async fn publish(&self, rows: Vec<OutboxRow>) -> Result<usize, StoreError> {
-        if rows.is_empty() {
-            return Ok(0);
-        }
         let count = rows.len();
         let publisher = &self.engine.inner.publisher;
         let (chunks, events): (Vec<_>, Vec<_>) = rows
@@ -157,7 +162,7 @@ impl Relay {
             // The broker is in trouble: leave it a moment.
             tokio::time::sleep(ERROR_PAUSE).await;
         }
-        Ok(count)
+        Ok(confirmed.len())
     }
 }
 

@@ -64,25 +64,53 @@ fn chunk(row: &Row, number: i32) -> Result<Chunk, StoreError> {
     })
 }
 
+/// How much is read at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Helping {
+    /// Rows at most.
+    pub rows: usize,
+    /// Bytes of events at most, but one row whatever its size.
+    pub bytes: i64,
+}
+
+/// The statement that reads those of the `$rows` first rows of `$from` that fit into `$bytes`, as [`outbox_row`] maps them.
+macro_rules! helping {
+    ($from:literal, $rows:literal, $bytes:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM (
+                SELECT first.*,
+                    -- Known without reading the values. The first row has nothing before it.
+                    sum(octet_length(event.data) + coalesce(octet_length(event.previous_attributes), 0)) OVER (
+                        ORDER BY first.event_id, first.chunk
+                        ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes,
+                    row_number() OVER (ORDER BY first.event_id, first.chunk) AS number
+                FROM (SELECT * FROM outbox WHERE ",
+            $from,
+            " ORDER BY event_id, chunk LIMIT ",
+            $rows,
+            ") AS first
+                JOIN events AS event ON event.tenant_id = first.tenant_id AND event.id = first.event_id) AS message
+            JOIN events AS event ON event.tenant_id = message.tenant_id AND event.id = message.event_id
+            WHERE message.bytes <= ",
+            $bytes,
+            " OR message.number = 1
+            ORDER BY message.event_id, message.chunk"
+        )
+    };
+}
+
 /// What was never published, the oldest first.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn unsent(session: &Session, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+pub async fn unsent(session: &Session, helping: Helping) -> Result<Vec<OutboxRow>, StoreError> {
     // By the partial index outbox_unsent, which is empty in quiet times.
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM (
-            SELECT *
-            FROM outbox
-            WHERE state = 'unsent'
-            ORDER BY event_id, chunk
-            LIMIT $1) AS message
-        JOIN events AS event ON event.tenant_id = message.tenant_id AND event.id = message.event_id
-        ORDER BY message.event_id, message.chunk"
-    );
-    let rows = session.query(sql, &[&rows_max(limit)]).await?;
+    let sql = helping!("state = 'unsent'", "$1", "$2");
+    let rows = session
+        .query(sql, &[&rows_max(helping.rows), &helping.bytes])
+        .await?;
     rows.iter().map(outbox_row).collect()
 }
 
@@ -95,22 +123,19 @@ pub async fn stale(
     session: &Session,
     before: Timestamp,
     sent_before: Timestamp,
-    limit: usize,
+    helping: Helping,
 ) -> Result<Vec<OutboxRow>, StoreError> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM (
-            SELECT *
-            FROM outbox
-            WHERE event_id < $1 AND state = 'sent' AND sent_at < $2
-            ORDER BY event_id, chunk
-            LIMIT $3) AS message
-        JOIN events AS event ON event.tenant_id = message.tenant_id AND event.id = message.event_id
-        ORDER BY message.event_id, message.chunk"
-    );
+    let sql = helping!("event_id < $1 AND state = 'sent' AND sent_at < $2", "$3", "$4");
     let rows = session
-        .query(sql, &[&uuid_floor(before), &sent_before, &rows_max(limit)])
+        .query(
+            sql,
+            &[
+                &uuid_floor(before),
+                &sent_before,
+                &rows_max(helping.rows),
+                &helping.bytes,
+            ],
+        )
         .await?;
     rows.iter().map(outbox_row).collect()
 }

@@ -94,12 +94,15 @@ async fn g18_s1_20_an_event_is_emitted_with_its_transaction_and_not_without() {
         .expect("emitted");
         let session = db.session().await;
         assert!(
-            outbox::unsent(&session, 10).await.expect("read").is_empty(),
+            outbox::unsent(&session, at_most(10))
+                .await
+                .expect("read")
+                .is_empty(),
             "not before the commit"
         );
         client.batch_execute("COMMIT").await.expect("committed");
 
-        let rows = outbox::unsent(&session, 10).await.expect("read");
+        let rows = outbox::unsent(&session, at_most(10)).await.expect("read");
         assert_eq!(rows.len(), 1);
         let event = &rows[0].event;
         assert_eq!(event.id.to_string(), id);
@@ -444,7 +447,9 @@ async fn open_host_transactions_wait_neither_for_each_other_nor_for_endpoints() 
         two.batch_execute("COMMIT").await.expect("committed");
         one.batch_execute("COMMIT").await.expect("committed");
 
-        let rows = outbox::unsent(&db.session().await, 10).await.expect("read");
+        let rows = outbox::unsent(&db.session().await, at_most(10))
+            .await
+            .expect("read");
         let versions: Vec<_> = rows
             .iter()
             .map(|row| (row.event.id.to_string(), row.event.endpoints_version))

@@ -89,7 +89,9 @@ async fn an_event_is_kept_byte_for_byte_with_the_version_of_its_tenant() {
             None,
             "not the neighbour's"
         );
-        let unsent = plumbline_store::outbox::unsent(&session, 10).await.expect("read");
+        let unsent = plumbline_store::outbox::unsent(&session, at_most(10))
+            .await
+            .expect("read");
         assert_eq!(unsent.len(), 1);
         assert_eq!(
             (unsent[0].event.id, unsent[0].lane, unsent[0].chunk),

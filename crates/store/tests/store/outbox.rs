@@ -1,7 +1,7 @@
 //! The outbox: news that somebody must still complete.
 
 use plumbline_domain::{EndpointId, Timestamp};
-use plumbline_store::outbox::{self, Chunk};
+use plumbline_store::outbox::{self, Chunk, Helping, OutboxRow};
 
 use crate::support::*;
 
@@ -21,9 +21,9 @@ async fn a_message_is_unsent_until_it_is_marked_and_stale_when_it_is_old() {
         let session = db.session().await;
         let event = db.event(tenant).await;
         let key = [(event.id, 0)];
-        let unsent = async || outbox::unsent(&session, 10).await.expect("read");
+        let unsent = async || outbox::unsent(&session, at_most(10)).await.expect("read");
         let stale = async |before, sent_before| {
-            outbox::stale(&session, before, sent_before, 10)
+            outbox::stale(&session, before, sent_before, at_most(10))
                 .await
                 .expect("read")
                 .len()
@@ -65,7 +65,7 @@ async fn a_large_fan_out_is_split_once() {
             outbox::split(&session, event.id, &chunks).await.expect("split"),
             chunks
         );
-        let rows = outbox::stale(&session, in_seconds(9), in_seconds(9), 10)
+        let rows = outbox::stale(&session, in_seconds(9), in_seconds(9), at_most(10))
             .await
             .expect("read");
         assert_eq!(
@@ -125,12 +125,26 @@ async fn the_oldest_come_first() {
         }
         keys.sort_unstable();
         outbox::mark_unsent(&session, &keys).await.expect("marked");
-        let found = outbox::unsent(&session, 2).await.expect("read");
+        let found = outbox::unsent(&session, at_most(2)).await.expect("read");
         assert_eq!(
             found.iter().map(|row| (row.event.id, 0)).collect::<Vec<_>>(),
             keys[..2]
         );
         assert!(found[0].event.id.timestamp() <= Timestamp::now());
+
+        // By bytes as well, but never nothing.
+        let size = |row: &OutboxRow| {
+            let before = row.event.previous_attributes.as_ref();
+            let bytes = row.event.data.as_str().len() + before.map_or(0, |text| text.as_str().len());
+            i64::try_from(bytes).expect("small")
+        };
+        let two: i64 = found.iter().map(size).sum();
+        for (bytes, count) in [(0, 1), (two - 1, 1), (two, 2)] {
+            let helping = Helping { rows: 10, bytes };
+            let rows = outbox::unsent(&session, helping).await.expect("read");
+            assert_eq!(rows.len(), count, "{bytes} bytes");
+            assert_eq!(rows[..], found[..count]);
+        }
     })
     .await;
 }

@@ -128,7 +128,7 @@ async fn what_is_pending_stays_with_its_event_and_attempts() {
             1
         );
         assert_eq!(
-            outbox::stale(&session, now, in_seconds(9), 10)
+            outbox::stale(&session, now, in_seconds(9), at_most(10))
                 .await
                 .expect("read")
                 .len(),

@@ -545,7 +545,9 @@ async fn health_in_sql_is_health_in_the_domain() {
 
 /// The types of the operational events that wait for the relay, the oldest first.
 async fn told_types(db: &Database) -> Vec<String> {
-    let waiting = outbox::unsent(&db.session().await, 100).await.expect("read");
+    let waiting = outbox::unsent(&db.session().await, at_most(100))
+        .await
+        .expect("read");
     waiting
         .iter()
         .map(|row| row.event.event_type.to_string())
@@ -608,7 +610,7 @@ async fn what_disables_an_endpoint_tells_of_it_in_the_same_statement_and_once() 
         );
         assert_eq!(db.number("SELECT count(disabled_at) FROM endpoints").await, 1);
 
-        let told = outbox::unsent(&session, 10).await.expect("read");
+        let told = outbox::unsent(&session, at_most(10)).await.expect("read");
         let data = |index: usize, member: &str| told[index].event.data.member(member).expect("a member");
         assert_eq!(
             (told[0].event.endpoints_version, told[1].event.endpoints_version),

@@ -11,6 +11,7 @@ use plumbline_domain::{
 use plumbline_store::deliveries::{AttemptRow, RecordBatch, RecordedAttempt};
 use plumbline_store::endpoints::NewEndpoint;
 use plumbline_store::events::NewEvent;
+use plumbline_store::outbox::Helping;
 use plumbline_store::{Session, Store, StoreConfig, endpoints, events, tenants};
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -232,5 +233,13 @@ pub(crate) fn batch(outcomes: Vec<RecordedAttempt>) -> RecordBatch {
         outcomes,
         disable_after: 20,
         ..RecordBatch::default()
+    }
+}
+
+/// So many rows of the outbox, whatever their size.
+pub(crate) fn at_most(rows: usize) -> Helping {
+    Helping {
+        rows,
+        bytes: i64::MAX,
     }
 }
