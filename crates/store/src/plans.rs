@@ -27,7 +27,9 @@ async fn fill(db: &Database) {
             END LOOP;
         END $$;
         INSERT INTO events (tenant_id, id, type, data, occurred_at, endpoints_version)
-        SELECT 1 + n % 5, uuid_v7(now() - n * interval '28 seconds'), 'bid.created', '{}', now(), 1
+        -- Back from noon, so that today has rows also just after midnight.
+        SELECT 1 + n % 5, uuid_v7(date_trunc('day', now(), 'UTC') + interval '12 hours' - n * interval '28 seconds'),
+            'bid.created', '{}', now(), 1
         FROM generate_series(1, 30000) AS n;
         INSERT INTO deliveries (tenant_id, id, event_id, event_type, endpoint_id, kind, status, attempt_count,
             next_attempt_at, created_at, completed_at)

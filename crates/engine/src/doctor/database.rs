@@ -268,7 +268,7 @@ fn overdue(found: Overdue, grace: Duration) -> Finding {
         lateness(longest, grace).max(Level::Warn),
         what,
         format!("{count} past due, the oldest by {}", lasting(longest)),
-        "see `sweep` and plumbline.retries here: where messages wait, run more dispatchers; where none do, the sweep \
+        "see `sweep` and the queue of retries here: where messages wait, run more dispatchers; where none do, the sweep \
          publishes them again",
     )
 }
