@@ -238,7 +238,7 @@ mod tests {
 
     fn queue(purpose: Purpose, found: Found) -> InspectedQueue {
         InspectedQueue {
-            name: "plumbline.retries".to_owned(),
+            name: "a.queue".to_owned(),
             purpose,
             found,
         }
@@ -296,7 +296,7 @@ mod tests {
     fn sound_queues_are_one_line() {
         let found = topology(&Inspection {
             publishing: Publishing::Confirmed,
-            missing_exchanges: vec!["plumbline.work".to_owned()],
+            missing_exchanges: vec!["an.exchange".to_owned()],
             queues: vec![
                 queue(Purpose::Work(WorkQueue::Retries), present(2, 1)),
                 queue(Purpose::Delay, present(7, 0)),
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(levels, [Level::Fail, Level::Ok]);
         assert_eq!(
             found[0].explanation,
-            "2 things do not exist: exchange plumbline.work, queue plumbline.retries"
+            "2 things do not exist: exchange an.exchange, queue a.queue"
         );
         assert_eq!(
             found[1].explanation,
