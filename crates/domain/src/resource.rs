@@ -146,8 +146,9 @@ fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
             rest = after;
             return Some(Piece::Hole(name));
         }
-        let end = rest[1..].find('{').map_or(rest.len(), |at| at + 1);
-        let (text, after) = rest.split_at(end);
+        // A brace at the front is text here; so is any other character, of however many bytes.
+        let end = rest.char_indices().skip(1).find(|(_, c)| *c == '{');
+        let (text, after) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
         rest = after;
         Some(Piece::Text(text))
     })
@@ -223,6 +224,13 @@ mod tests {
                 .of(&"bid.created".parse().expect("a name"), Some("1")),
             "https://hooks.example.com/bids/1"
         );
+    }
+
+    #[test]
+    fn text_between_holes_may_be_of_any_script() {
+        let urls = ResourceUrls::parse("https://a.example/é{id}éß{plural}日").expect("a template");
+        let filled = urls.of(&"bid.accepted".parse().expect("a name"), Some("7"));
+        assert_eq!(filled, "https://a.example/é7éßbids日");
     }
 
     #[test]
