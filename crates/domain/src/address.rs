@@ -235,6 +235,11 @@ impl EndpointUrl {
         let url = Self(Arc::new(url));
         match url.target() {
             Target::Address(address) => policy.vet(address, url.port())?,
+            Target::Name(name) if !is_host_name(&name) => {
+                return Err(InvalidUrl::Malformed(
+                    "its host is not a name that can be looked up".to_owned(),
+                ));
+            }
             Target::Name(name) if is_private_name(&name) => return Err(InvalidUrl::PrivateName(name)),
             // An allowed network may be what the name resolves to: then the port is judged at the dial.
             Target::Name(_) if policy.allow_networks.is_empty() => policy.vet_port(url.port())?,
@@ -273,10 +278,24 @@ impl EndpointUrl {
         match self.0.host() {
             Some(Host::Ipv4(address)) => Target::Address(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => Target::Address(IpAddr::V6(address)),
-            Some(Host::Domain(name)) => Target::Name(name.trim_end_matches('.').to_ascii_lowercase()),
+            Some(Host::Domain(name)) => {
+                Target::Name(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+            }
             None => Target::Name(String::new()),
         }
     }
+}
+
+/// Whether this is a name by RFC 1123, with the underscores that some have: no label is empty, which a second dot at the
+/// end would hide a number behind.
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 impl fmt::Display for EndpointUrl {
@@ -354,6 +373,9 @@ mod tests {
             "",
             "https://",
             "https:///path",
+            "https://127.0.0.1../",
+            "https://hooks..example.com/",
+            "https://hooks.$$.example.com/",
             "https://user@hooks.example.com/",
             "https://user:pw@hooks.example.com/",
             "https://@hooks.example.com/",

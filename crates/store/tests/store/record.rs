@@ -573,7 +573,7 @@ async fn what_disables_an_endpoint_tells_of_it_in_the_same_statement_and_once() 
         };
         record(&db, &failed(1, &[false])).await;
         assert_eq!(told_types(&db).await, Vec::<String>::new());
-        let since = "SELECT extract(epoch FROM failing_since)::bigint FROM endpoints";
+        let since = "SELECT floor(extract(epoch FROM failing_since))::bigint FROM endpoints";
         let began = db.number(since).await;
 
         // What cannot be recorded tells nothing either.
