@@ -28,7 +28,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use futures_util::FutureExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use plumbline_testkit::interrupted;
 
 use arguments::Arguments;
 use bed::{Bed, PrivateServers};
@@ -117,18 +117,6 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
             return Err(Failure::new("interrupted"));
         }
         Ok(report.is_sound())
-    })
-}
-
-/// Ends when somebody wants us to end.
-fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    let mut signals = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-    ];
-    Ok(async move {
-        futures_util::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     })
 }
 

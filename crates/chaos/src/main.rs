@@ -22,7 +22,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use plumbline_testkit::interrupted;
 
 use arguments::Arguments;
 
@@ -80,16 +80,4 @@ fn chaos(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     io::stdout().write_all(report.words().as_bytes())?;
     eprintln!("the report is in {}", file.display());
     Ok(report.is_good())
-}
-
-/// Ends when somebody wants us to end.
-fn interrupted() -> io::Result<impl Future<Output = ()>> {
-    let mut signals = [
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::hangup())?,
-    ];
-    Ok(async move {
-        futures_util::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
-    })
 }

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod dns;
 pub mod http;
+mod interruption;
 pub mod ledger;
 mod ports;
 pub mod proxy;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 pub use api::{Api, Endpoint};
 pub use dns::FakeDns;
+pub use interruption::interrupted;
 pub use ledger::Ledger;
 pub use proxy::FaultProxy;
 pub use receiver::{Gate, Received, Receiver, Reply};
