@@ -16,6 +16,7 @@ mod fields;
 mod query;
 mod request_id;
 mod rfc3339;
+mod stream;
 mod time;
 
 pub(crate) use self::body::{Body, BodyBudget, Incoming, Mutation};
@@ -31,4 +32,5 @@ pub(crate) use self::fields::{Fields, FromJson, elements, invalid_type, shown, w
 pub(crate) use self::query::Parameters;
 pub(crate) use self::request_id::RequestId;
 pub(crate) use self::rfc3339::parse as parse_time;
+pub(crate) use self::stream::{Found, Message, Source, Streams, stream};
 pub(crate) use self::time::{optional_time, time};

@@ -4,10 +4,10 @@
 //! the dialect of its path (`dialects`), which calls one use case of `plumbline_engine`, and leaves by the edge.
 
 pub mod config;
+mod console;
 mod dialects;
 mod figures;
 mod http;
-mod landing;
 mod names;
 pub mod probe;
 mod serve;

@@ -25,10 +25,10 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::console;
 use crate::dialects;
 use crate::figures::{Counted, Figures};
-use crate::http::{BodyBudget, Connections, Cursors, Door, Edge, Failure, edge};
-use crate::landing;
+use crate::http::{BodyBudget, Connections, Cursors, Door, Edge, Streams, edge};
 use crate::names::Names;
 use crate::watch::Watch;
 
@@ -202,7 +202,15 @@ impl Server {
             broker_stop,
         } = self;
         let drain = config.drain.drain_timeout;
-        let http = http_server(&config, &engine, &figures, listener, connections.clone())?;
+        let streams = web::Data::new(Streams::default());
+        let http = http_server(
+            &config,
+            &engine,
+            &figures,
+            listener,
+            connections.clone(),
+            streams.clone(),
+        )?;
         let http_handle = http.handle();
 
         let (admin_stop, background_stop) = (Shutdown::manual(), Shutdown::manual());
@@ -220,6 +228,7 @@ impl Server {
             ended = &mut http => error!(?ended, "the HTTP server ended by itself; the process ends too"),
         }
         readiness.set_draining();
+        streams.stop.cancel();
         let drained = timeout(drain, async {
             // Stops accepting at once, and waits for what is in flight.
             http_handle.stop(true).await;
@@ -282,6 +291,7 @@ fn http_server(
     figures: &Figures,
     listener: TcpListener,
     connections: Connections,
+    streams: web::Data<Streams>,
 ) -> Result<actix_web::dev::Server, StartError> {
     let engine_data = web::Data::new(engine.clone());
     let cursors = web::Data::new(Cursors::new(engine.cursor_key()));
@@ -303,13 +313,11 @@ fn http_server(
             .app_data(budget.clone())
             .app_data(door.clone())
             .app_data(documents.clone())
+            .app_data(streams.clone())
             .app_data(edge_data.clone())
             .wrap(from_fn(edge))
             .configure(dialects::configure)
-            .route("/", web::get().to(landing::page))
-            .default_service(web::to(|| async {
-                Err::<actix_web::HttpResponse, _>(Failure::NoRoute)
-            }))
+            .default_service(web::to(console::serve))
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = config.workers.unwrap_or(cores);

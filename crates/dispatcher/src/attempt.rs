@@ -294,6 +294,7 @@ impl Attempts {
             outcome,
             started_at,
             duration,
+            timing,
             request_headers,
         } = attempted;
         let verdict = outcome.verdict(due.target.endpoint.profile);
@@ -322,6 +323,7 @@ impl Attempts {
         record.attempt = Some(AttemptRow {
             started_at,
             duration_ms: u32::try_from(duration.as_millis()).unwrap_or(u32::MAX),
+            timing: Some(timing),
             request_headers: pairs_json(&request_headers),
             response_headers,
             response_body,

@@ -311,6 +311,7 @@ mod tests {
             rate_limit: None,
             header_names: vec![],
             disabled: None,
+            disabled_at: None,
             consecutive_failures: 0,
             version: 1,
             since_version: 1,

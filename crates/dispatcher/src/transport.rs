@@ -24,7 +24,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbline_domain::{AddressPolicy, Answer, AttemptOutcome, FailureCode, Timestamp};
+use plumbline_domain::{AddressPolicy, Answer, AttemptOutcome, FailureCode, Timestamp, Timing};
 use rustls::RootCertStore;
 use tokio::time::Instant;
 
@@ -102,6 +102,8 @@ pub struct Attempted {
     pub started_at: Timestamp,
     /// How long it took, reading the body included.
     pub duration: Duration,
+    /// Where that time went.
+    pub timing: Timing,
     /// The headers that we set, in the order sent; the connection adds `Host` and `Content-Length`.
     pub request_headers: Vec<(String, String)>,
 }
@@ -144,7 +146,8 @@ impl Transport {
     pub async fn post(&self, request: AttemptRequest) -> Result<Attempted, Missed> {
         let started_at = Timestamp::now();
         let deadline = Deadline::after(self.0.timeout);
-        let outcome = match self.0.attempt(&request, deadline).await {
+        let mut timing = Timing::default();
+        let outcome = match self.0.attempt(&request, deadline, &mut timing).await {
             Ok(answer) => AttemptOutcome::Answered(answer),
             Err(NoAnswer::Failed(failure)) => failure.into(),
             Err(NoAnswer::Missed) => return Err(Missed),
@@ -153,6 +156,7 @@ impl Transport {
             outcome,
             started_at,
             duration: deadline.started().elapsed(),
+            timing,
             request_headers: request.into_sent_headers(),
         })
     }
@@ -161,6 +165,14 @@ impl Transport {
     pub fn open_connections(&self) -> usize {
         self.0.dialler.open_connections()
     }
+}
+
+/// Wait, and note how long it took, however it ended.
+async fn timed<F: Future>(part: &mut Option<Duration>, awaited: F) -> F::Output {
+    let begun = Instant::now();
+    let output = awaited.await;
+    *part = Some(begun.elapsed());
+    output
 }
 
 impl fmt::Debug for Transport {
@@ -182,14 +194,19 @@ impl From<Failure> for NoAnswer {
 }
 
 impl Shared {
-    async fn attempt(&self, request: &AttemptRequest, deadline: Deadline) -> Result<Answer, NoAnswer> {
+    async fn attempt(
+        &self,
+        request: &AttemptRequest,
+        deadline: Deadline,
+        timing: &mut Timing,
+    ) -> Result<Answer, NoAnswer> {
         let origin = self.pool.origin(&request.url)?;
-        let route = self.router.route(&origin, deadline).await?;
+        let route = self.router.route(&origin, deadline, timing).await?;
         let mut kept = self.pool.take(&origin, &route, Instant::now());
         for _ in 0..CONNECTIONS_LEFT_MAX {
             let connection = match kept.take() {
                 Some(connection) => connection,
-                None => self.connect(&origin, &route, deadline).await?,
+                None => self.connect(&origin, &route, deadline, timing).await?,
             };
             if request.not_after.is_some_and(|limit| Instant::now() >= limit) {
                 if let Some(unused) = connection.unused() {
@@ -197,7 +214,10 @@ impl Shared {
                 }
                 return Err(NoAnswer::Missed);
             }
-            match self.exchange(&origin, connection, request, deadline).await {
+            match self
+                .exchange(&origin, connection, request, deadline, timing)
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(Unanswered::Sent(failure)) => return Err(failure.into()),
                 // The receiver had left a connection that others had used: a new one may have the request.
@@ -214,7 +234,9 @@ impl Shared {
         origin: &Arc<Origin>,
         route: &Route,
         deadline: Deadline,
+        timing: &mut Timing,
     ) -> Result<Connection, Failure> {
+        let begun = Instant::now();
         let _turn = match origin.turn_to_dial(deadline).await {
             Some(turn) => match self.pool.take(origin, route, Instant::now()) {
                 Some(neighbours) => return Ok(neighbours),
@@ -222,7 +244,10 @@ impl Shared {
             },
             None => None,
         };
-        let connection = self.dialler.connect(origin, route, deadline).await?;
+        let connection = self
+            .dialler
+            .connect(origin, route, deadline, begun, timing)
+            .await?;
         self.pool.share(origin, &connection);
         Ok(connection)
     }
@@ -233,8 +258,9 @@ impl Shared {
         connection: Connection,
         request: &AttemptRequest,
         deadline: Deadline,
+        timing: &mut Timing,
     ) -> Result<Answer, Unanswered> {
-        let (answer, reusable) = connection.post(origin, request, deadline).await?;
+        let (answer, reusable) = connection.post(origin, request, deadline, timing).await?;
         if let Some(connection) = reusable {
             self.pool.keep(origin, connection, Instant::now());
         }

@@ -88,6 +88,8 @@ pub struct Endpoint {
     pub header_names: Vec<String>,
     /// Why it receives nothing; `None` while it is active.
     pub disabled: Option<DisabledReason>,
+    /// Since when; `None` while it is active, and where nobody noted it.
+    pub disabled_at: Option<Timestamp>,
     /// Failed attempts since the last success.
     pub consecutive_failures: u32,
     /// Grows by one with each change by the customer; starts at 1.
@@ -340,6 +342,7 @@ mod tests {
                 rate_limit: None,
                 header_names: vec![],
                 disabled: None,
+                disabled_at: None,
                 consecutive_failures: 0,
                 version: 1,
                 since_version: since,

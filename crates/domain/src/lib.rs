@@ -37,7 +37,7 @@ pub use ids::{
 pub use json::JsonText;
 pub use lane::Lane;
 pub use network::{AllowedIps, TrustedProxies};
-pub use outcome::{Answer, AttemptOutcome, StatusCode, Unreachable, Verdict};
+pub use outcome::{Answer, AttemptOutcome, StatusCode, Timing, Unreachable, Verdict};
 pub use permission::{Principal, Role, Scope, Scopes};
 pub use profile::Profile;
 pub use resource::ResourceUrls;

@@ -51,6 +51,29 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+/// Where the time of an attempt went; each part `None` where the attempt did not come that far, or did without: an
+/// address that was still known, a connection that was kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// Looking up the name.
+    pub lookup: Option<Duration>,
+    /// Until TCP was connected, waiting for a turn to dial included.
+    pub connect: Option<Duration>,
+    /// Until TLS was agreed on.
+    pub handshake: Option<Duration>,
+    /// From the request's sending to the last header of the answer.
+    pub wait: Option<Duration>,
+    /// Reading the body.
+    pub read: Option<Duration>,
+}
+
+impl Timing {
+    /// The parts in their order.
+    pub fn parts(&self) -> [Option<Duration>; 5] {
+        [self.lookup, self.connect, self.handshake, self.wait, self.read]
+    }
+}
+
 /// A body may hold anything: only its size is shown.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use plumbline_broker::wire::RetryMessage;
-use plumbline_domain::{Delivery, DeliveryId, EndpointId, ResourceUrls, TenantId, Timestamp};
+use plumbline_domain::{Delivery, DeliveryId, EndpointId, Profile, ResourceUrls, TenantId, Timestamp};
 use plumbline_store::{deliveries, endpoints, events, tenants};
 
 pub use plumbline_store::deliveries::{Attempt, AttemptPosition, DeliveryFilter, HistoryEntry};
@@ -19,8 +19,21 @@ pub struct DeliveryDetail {
     pub delivery: Delivery,
     /// The body of its requests; `None` once the event's day has been dropped by retention.
     pub body: Option<Bytes>,
+    /// The endpoint's URL as it is now; `None` once it is deleted.
+    pub endpoint_url: Option<String>,
+    /// How the endpoint wants to be spoken to.
+    pub profile: Option<Profile>,
     /// Its attempts, in order.
     pub attempts: Vec<Attempt>,
+}
+
+/// What a recovery sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Deliveries that are sent again, or would be.
+    pub deliveries: usize,
+    /// When they were made; their ids carry it.
+    pub started_at: Timestamp,
 }
 
 impl Engine {
@@ -39,6 +52,23 @@ impl Engine {
             return Err(Error::NotFound("endpoint"));
         }
         Ok(deliveries::list(&session, tenant, endpoint, filter).await?)
+    }
+
+    /// A page of the deliveries of all of a tenant's endpoints, or of one, deleted ones included, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn all_deliveries(
+        &self,
+        tenant: TenantId,
+        endpoint: Option<EndpointId>,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<Delivery>, Error> {
+        let session = self.store().session().await?;
+        Ok(match endpoint {
+            Some(endpoint) => deliveries::list(&session, tenant, endpoint, filter).await?,
+            None => deliveries::list_of_tenant(&session, tenant, filter).await?,
+        })
     }
 
     /// A page of an endpoint's attempts, made and to come; see [`deliveries::history`].
@@ -68,6 +98,8 @@ impl Engine {
         let event = events::get(&session, tenant, delivery.event).await?;
         let attempts = deliveries::attempts(&session, tenant, delivery.id).await?;
         let profile = endpoints::profile(&session, tenant, delivery.endpoint).await?;
+        let endpoint = endpoints::get(&session, tenant, delivery.endpoint).await?;
+        let endpoint_url = endpoint.map(|endpoint| endpoint.url.as_str().to_owned());
         let body = match event.zip(profile) {
             Some((event, profile)) => {
                 let tenant = tenants::get(&session, tenant).await?;
@@ -80,6 +112,8 @@ impl Engine {
         Ok(DeliveryDetail {
             delivery,
             body,
+            endpoint_url,
+            profile,
             attempts,
         })
     }
@@ -127,7 +161,7 @@ impl Unit {
 
     /// Send again what an endpoint missed: one new delivery for each event whose failed, exhausted or skipped
     /// deliveries were recorded in `since..until` and that has not been delivered since. At most [`RECOVER_MAX`].
-    /// Returns how many; a dry run only counts.
+    /// A dry run only counts.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for an empty range; [`Error::Conflict`] when the endpoint is disabled.
@@ -137,7 +171,7 @@ impl Unit {
         since: Timestamp,
         until: Option<Timestamp>,
         dry_run: bool,
-    ) -> Result<usize, Error> {
+    ) -> Result<Recovered, Error> {
         let found = endpoints::get(&self.session, self.tenant, endpoint)
             .await?
             .ok_or(Error::NotFound("endpoint"))?;
@@ -151,7 +185,7 @@ impl Unit {
             ));
         }
         if dry_run {
-            return Ok(deliveries::count_recoverable(
+            let deliveries = deliveries::count_recoverable(
                 &self.session,
                 self.tenant,
                 endpoint,
@@ -159,7 +193,11 @@ impl Unit {
                 until,
                 RECOVER_MAX,
             )
-            .await?);
+            .await?;
+            return Ok(Recovered {
+                deliveries,
+                started_at: now,
+            });
         }
         if !found.is_active() {
             return Err(Error::Conflict(
@@ -179,6 +217,9 @@ impl Unit {
         for replay in &replays {
             self.then_send(RetryMessage::due(self.tenant, *replay, 1, now));
         }
-        Ok(replays.len())
+        Ok(Recovered {
+            deliveries: replays.len(),
+            started_at: now,
+        })
     }
 }

@@ -94,6 +94,31 @@ impl Engine {
         self.intake().accept(tenant, events, keyed).await
     }
 
+    /// The ids of a tenant's events after `after`, oldest first, of these types unless there are none. An event whose
+    /// transaction is still open appears later, at its place: look again for some time.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn event_ids_after(
+        &self,
+        tenant: TenantId,
+        after: EventId,
+        types: &[EventType],
+        limit: usize,
+    ) -> Result<Vec<EventId>, Error> {
+        let session = self.store().session().await?;
+        Ok(events::ids_after(&session, tenant, after, types, limit).await?)
+    }
+
+    /// These events, oldest first; those that there are not are left out.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn events_of(&self, tenant: TenantId, ids: &[EventId]) -> Result<Vec<Event>, Error> {
+        let session = self.store().session().await?;
+        Ok(events::get_many(&session, tenant, ids).await?)
+    }
+
     /// Refuse a publication, unless it was accepted before: the schema may have become stricter since, and a
     /// repetition gets the answer that the first request got.
     async fn refused(

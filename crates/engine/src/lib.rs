@@ -23,6 +23,7 @@ pub mod relay;
 pub mod schema;
 pub mod sessions;
 pub mod settings;
+pub mod stats;
 pub mod tenant_deletion;
 mod unit;
 pub mod users;
@@ -78,6 +79,7 @@ struct Inner {
     refusals: authentication::Refusals,
     notes: authentication::Notes,
     catalogue: catalogue::Catalogue,
+    statistics: stats::Statistics,
 }
 
 impl Engine {
@@ -103,6 +105,7 @@ impl Engine {
                 refusals: authentication::Refusals::default(),
                 notes: authentication::Notes::default(),
                 catalogue: catalogue::Catalogue::default(),
+                statistics: stats::Statistics::default(),
             }),
         }
     }

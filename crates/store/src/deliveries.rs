@@ -4,6 +4,7 @@ mod due;
 mod log;
 mod record;
 mod recovery;
+mod stats;
 
 use plumbline_domain::{Delivery, DeliveryId, DeliveryKind, DeliveryStatus, EndpointId, FailureCode};
 use tokio_postgres::Row;
@@ -12,16 +13,19 @@ use uuid::Uuid;
 pub use due::{
     DueDelivery, Existing, Overdue, PendingStats, existing, load_due, overdue, pending_stats, touch_overdue,
 };
-pub use log::{Attempt, AttemptPosition, DeliveryFilter, HistoryEntry, attempts, get, history, list};
+pub use log::{
+    Attempt, AttemptPosition, DeliveryFilter, HistoryEntry, attempts, get, history, list, list_of_tenant,
+};
 pub use record::{AttemptRow, Disabled, RecordBatch, Recorded, RecordedAttempt, RecordedBatch, record};
 #[cfg(test)]
 pub(crate) use {
     due::{LOAD_DUE, OVERDUE},
-    log::{LIST_OF_EVENT, list_sql},
+    log::{LIST_OF_EVENT, TENANT_LIST_OF_EVENT, list_sql, tenant_list_sql},
     record::{CURRENT, Variant},
 };
 
 pub use recovery::{count_recoverable, insert_replay, insert_test, recover};
+pub use stats::{AnswerTime, Count, Counts, StatsFilter, answer_times, count};
 
 use crate::StoreError;
 use crate::row::{Columns, unmapped};

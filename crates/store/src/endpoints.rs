@@ -100,7 +100,7 @@ macro_rules! columns {
     () => {
         "endpoint.id AS endpoint_id, endpoint.uid, endpoint.tenant_id, endpoint.profile, endpoint.url, \
          endpoint.description, endpoint.event_types, endpoint.rate_limit, endpoint.header_names, \
-         endpoint.disabled_reason, endpoint.consecutive_failures, endpoint.version, endpoint.since_version, \
+         endpoint.disabled_reason, endpoint.disabled_at, endpoint.consecutive_failures, endpoint.version, endpoint.since_version, \
          endpoint.created_at, endpoint.updated_at"
     };
 }
@@ -152,6 +152,7 @@ fn endpoint(row: &Row) -> Result<Endpoint, StoreError> {
         rate_limit,
         header_names: row.column("header_names")?,
         disabled: row.named_or_null("disabled_reason", DisabledReason::parse)?,
+        disabled_at: row.column("disabled_at")?,
         consecutive_failures: row.count("consecutive_failures")?,
         version: row.column("version")?,
         since_version: row.column("since_version")?,

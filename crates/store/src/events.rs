@@ -356,3 +356,49 @@ pub(crate) const LIST: &str = "
     WHERE tenant_id = $1 AND id < $2 AND ($3::text IS NULL OR type = $3)
     ORDER BY id DESC
     LIMIT $4";
+
+/// The ids of a tenant's events after `after`, oldest first, of these types unless there are none.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn ids_after(
+    session: &Session,
+    tenant: TenantId,
+    after: EventId,
+    types: &[EventType],
+    limit: usize,
+) -> Result<Vec<EventId>, StoreError> {
+    let names: Vec<&str> = types.iter().map(EventType::as_str).collect();
+    let rows = session
+        .query(IDS_AFTER, &[&tenant.0, &after.0, &names, &rows_max(limit)])
+        .await?;
+    rows.iter().map(|row| row.event_id("event_id")).collect()
+}
+
+/// By the primary key.
+pub(crate) const IDS_AFTER: &str = "
+    SELECT id AS event_id
+    FROM events
+    WHERE tenant_id = $1 AND id > $2 AND (cardinality($3::text[]) = 0 OR type = ANY ($3))
+    ORDER BY id
+    LIMIT $4";
+
+/// These events, oldest first; those that there are not are left out.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn get_many(
+    session: &Session,
+    tenant: TenantId,
+    ids: &[EventId],
+) -> Result<Vec<Event>, StoreError> {
+    let sql = "
+        SELECT tenant_id, id AS event_id, type AS event_type, data, previous_attributes, occurred_at,
+            endpoints_version
+        FROM unnest($2::uuid[]) AS wanted (wanted_id)
+        CROSS JOIN LATERAL (SELECT * FROM events WHERE tenant_id = $1 AND id = wanted_id) AS event
+        ORDER BY id";
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = session.query(sql, &[&tenant.0, &ids]).await?;
+    rows.iter().map(event).collect()
+}

@@ -151,6 +151,56 @@ async fn lists_read_one_index_backwards_and_stop() {
     .await;
 }
 
+#[tokio::test]
+async fn a_tenants_log_reads_the_primary_key_or_the_few_that_did_not_succeed() {
+    with_database(async |db: Database| {
+        fill(&db).await;
+        db.execute(
+            "INSERT INTO tenants (name) SELECT 'T' FROM generate_series(1, 5);
+            INSERT INTO endpoints (tenant_id, profile, url, since_version)
+            SELECT 1 + n % 5, 'buildworkpro', 'https://a.example/', 1 FROM generate_series(1, 3000) AS n;
+            DELETE FROM endpoints WHERE id > 7 AND tenant_id = 2; ANALYZE endpoints",
+        )
+        .await;
+        for (status, index) in [
+            (None, "deliveries_pkey"),
+            (Some(DeliveryStatus::Pending), "deliveries_waiting"),
+            (Some(DeliveryStatus::Failed), "deliveries_to_recover"),
+        ] {
+            let sql = deliveries::tenant_list_sql(status);
+            let page = plan(
+                &db,
+                sql,
+                &format!("2, '{}', '{}', NULL, NULL, NULL, 5", Uuid::nil(), days_ago(3)),
+            )
+            .await;
+            assert!(!page.contains("Seq Scan"), "{page}");
+            let parts = index_parts(&db, index).await;
+            assert!(parts.iter().any(|part| page.contains(part.as_str())), "{page}");
+            if status.is_none() {
+                assert_eq!(partitions_read(&page), 1, "{page}");
+            }
+        }
+        let row = db
+            .sql
+            .query_one("SELECT id FROM deliveries WHERE tenant_id = 2 LIMIT 1", &[])
+            .await;
+        let id: Uuid = row.map(|row| row.get(0)).expect("a delivery");
+        let (first, end) = crate::row::same_millisecond(id);
+        let arguments = format!(
+            "2, '{first}', '{}', NULL, NULL, NULL, 5, NULL, '{first}', '{end}', '{id}'",
+            Uuid::max()
+        );
+        let found = plan(&db, deliveries::TENANT_LIST_OF_EVENT, &arguments).await;
+        assert!(!found.contains("Seq Scan") && found.contains("rows=1"), "{found}");
+        let after = format!("2, '{}', '{{}}', 5", days_ago(3));
+        let events = plan(&db, events::IDS_AFTER, &after).await;
+        assert_by(&db, &events, "events_pkey").await;
+        assert_eq!(partitions_read(&events), 1, "{events}");
+    })
+    .await;
+}
+
 fn days_ago(days: u64) -> Uuid {
     crate::row::uuid_floor(ago(days * 86_400))
 }
@@ -237,7 +287,7 @@ async fn recording_reads_no_partition_on_the_path_of_success() {
         let explained = |held, health| {
             let sql = deliveries::Variant { held, health }.sql();
             let arguments =
-                vec!["'{}'"; if held { 13 } else { 0 } + if health { 9 } else { 0 } + 22].join(", ");
+                vec!["'{}'"; if held { 13 } else { 0 } + if health { 9 } else { 0 } + 23].join(", ");
             (
                 sql,
                 if health {
@@ -253,7 +303,7 @@ async fn recording_reads_no_partition_on_the_path_of_success() {
             assert_eq!(partitions_read(&plan), 0, "{plan}");
             assert!(!plan.contains("Scan on deliveries"), "{plan}");
             assert!(
-                plan.contains("Index Cond: (event_id = ANY ($21))"),
+                plan.contains("Index Cond: (event_id = ANY ($22))"),
                 "the outbox is looked up: {plan}"
             );
         }

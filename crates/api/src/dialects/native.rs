@@ -7,6 +7,7 @@ mod endpoints;
 mod envelope;
 mod event_types;
 mod events;
+mod listening;
 mod me;
 pub(crate) mod openapi;
 pub(crate) mod problem;
@@ -14,6 +15,7 @@ mod records;
 pub(crate) mod routes;
 mod sessions;
 mod settings;
+mod stats;
 mod users;
 mod wire;
 

@@ -104,13 +104,14 @@ impl Caller {
 }
 
 /// What a request shows of itself.
-enum Credentials<'a> {
+pub(super) enum Credentials<'a> {
     Key(&'a str),
     Session(&'a str),
 }
 
 impl<'a> Credentials<'a> {
-    fn of(request: &'a HttpRequest) -> Result<Self, Failure> {
+    /// What it shows; a key, if it shows both.
+    pub(super) fn of(request: &'a HttpRequest) -> Result<Self, Failure> {
         // Whoever sends a key means it, whatever cookie a browser adds.
         let token = if request.headers().contains_key(AUTHORIZATION) {
             bearer_token(request)

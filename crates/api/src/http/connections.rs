@@ -32,11 +32,11 @@ pub(crate) struct Connection {
 }
 
 #[derive(Clone, Copy)]
-enum Use {
-    /// A request is being answered.
-    Busy,
-    /// None since then.
-    Unused(Instant),
+struct Use {
+    /// Who holds an [`Answering`]: the request, and the answer that goes on when its head has been given.
+    answering: u32,
+    /// When the last one was given back.
+    unused_since: Instant,
 }
 
 /// A request that is being answered. Dropped, its connection is unused again.
@@ -68,7 +68,10 @@ impl Connections {
     fn add(&self, socket: TcpStream, now: Instant) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             socket,
-            use_of: Mutex::new(Use::Unused(now)),
+            use_of: Mutex::new(Use {
+                answering: 0,
+                unused_since: now,
+            }),
         });
         lock(&self.open).push(Arc::downgrade(&connection));
         connection
@@ -97,10 +100,11 @@ impl Connections {
             open.iter().filter_map(Weak::upgrade).collect()
         };
         for connection in open {
-            let use_of = *lock(&connection.use_of);
-            if let Use::Unused(since) = use_of
-                && now.saturating_duration_since(since) >= self.unused_max
-            {
+            let Use {
+                answering,
+                unused_since,
+            } = *lock(&connection.use_of);
+            if answering == 0 && now.saturating_duration_since(unused_since) >= self.unused_max {
                 // actix hears of it as of a client that left. An error says that it left by itself.
                 let _ = connection.socket.shutdown(Shutdown::Both);
             }
@@ -111,14 +115,16 @@ impl Connections {
 impl Connection {
     /// A request has come.
     pub(crate) fn answer(connection: &Arc<Self>) -> Answering {
-        *lock(&connection.use_of) = Use::Busy;
+        lock(&connection.use_of).answering += 1;
         Answering(connection.clone())
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        *lock(&self.0.use_of) = Use::Unused(Instant::now());
+        let mut use_of = lock(&self.0.use_of);
+        use_of.answering -= 1;
+        use_of.unused_since = Instant::now();
     }
 }
 
@@ -155,7 +161,8 @@ mod tests {
         let (connections, start) = (Connections::new(UNUSED_MAX), Instant::now());
         let (unused, unused_client) = connected(&connections, start);
         let (busy, busy_client) = connected(&connections, start);
-        let answering = Connection::answer(&busy);
+        let (answering, streaming) = (Connection::answer(&busy), Connection::answer(&busy));
+        drop(streaming);
         connections.cut(start + UNUSED_MAX - Duration::from_secs(1));
         assert!(is_open(&unused_client) && is_open(&busy_client));
         connections.cut(start + UNUSED_MAX);

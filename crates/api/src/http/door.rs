@@ -30,11 +30,20 @@ pub(crate) struct Door {
 /// The management requests of each key and user.
 struct Limits(Mutex<Quotas<Counted>>);
 
-/// Whose requests are counted together.
+/// Whose requests, or streams, are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Counted {
+pub(super) enum Counted {
     Key(ApiKeyId),
     User(UserId),
+}
+
+impl From<&Principal> for Counted {
+    fn from(principal: &Principal) -> Self {
+        match principal {
+            Principal::Key { key, .. } => Self::Key(*key),
+            Principal::User { user, .. } => Self::User(*user),
+        }
+    }
 }
 
 /// How the sender of a request stands; kept with the request, so that every response to it says so.
@@ -144,12 +153,8 @@ impl Door {
 
 impl Limits {
     fn take(&self, principal: &Principal, now: Instant) -> Ticket {
-        let counted = match principal {
-            Principal::Key { key, .. } => Counted::Key(*key),
-            Principal::User { user, .. } => Counted::User(*user),
-        };
         let mut quotas = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        quotas.take(counted, now)
+        quotas.take(principal.into(), now)
     }
 }
 

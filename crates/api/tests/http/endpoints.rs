@@ -319,7 +319,8 @@ async fn a_tests_delivery_is_in_the_log_and_can_be_sent_again() {
             .post(&recover, r#"{"since":"2020-01-01T00:00:00Z","dryRun":true}"#)
             .await
             .expect(202);
-        assert_eq!(recovered["data"], json!({"deliveries": 0}));
+        assert_eq!(recovered["data"]["deliveries"], 0);
+        assert!(recovered["data"]["startedAt"].is_string());
         assert_eq!(client.post(&recover, "{}").await.faults(), ["since: required"]);
         assert_eq!(
             client

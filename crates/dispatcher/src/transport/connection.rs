@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use plumbline_domain::Answer;
+use plumbline_domain::{Answer, Timing};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -27,6 +27,7 @@ use super::failure::{Deadline, Failure, Stage, was_declined};
 use super::origin::{Origin, UriForm};
 use super::request::AttemptRequest;
 use super::socket::{Stream, Wire};
+use super::timed;
 
 /// The longest head of an answer, in bytes. Hyper allows a hundred headers in it.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -117,12 +118,13 @@ impl Connection {
         origin: &Origin,
         request: &AttemptRequest,
         deadline: Deadline,
+        timing: &mut Timing,
     ) -> Result<(Answer, Option<Box<Http1>>), Unanswered> {
         match self {
-            Self::Http1(connection) => connection.post(origin, request, deadline).await,
+            Self::Http1(connection) => connection.post(origin, request, deadline, timing).await,
             Self::Http2(lease) => lease
                 .0
-                .post(origin, request, deadline)
+                .post(origin, request, deadline, timing)
                 .await
                 .map(|answer| (answer, None)),
         }
@@ -161,6 +163,7 @@ impl Http1 {
         origin: &Origin,
         request: &AttemptRequest,
         deadline: Deadline,
+        timing: &mut Timing,
     ) -> Result<(Answer, Option<Box<Self>>), Unanswered> {
         let uri = origin
             .uri(&request.url, UriForm::Path)
@@ -173,7 +176,8 @@ impl Http1 {
             self.wire.doubt();
         }
         let sending = drive(&mut self.driver, self.sender.try_send_request(message));
-        let response = match deadline.bound(Stage::Answer(self.peer), sending).await {
+        let sending = deadline.bound(Stage::Answer(self.peer), sending);
+        let response = match timed(&mut timing.wait, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 return Err(if kept && self.wire.written() == written {
@@ -187,7 +191,8 @@ impl Http1 {
         self.idle_max = keep_alive_timeout(response.headers());
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let ambiguous = says_its_length_twice(response.headers());
-        let (answer, end) = answer::read(response, deadline, &mut self.driver).await;
+        let reading = answer::read(response, deadline, &mut self.driver);
+        let (answer, end) = timed(&mut timing.read, reading).await;
         let reusable = end == BodyEnd::Read && !switched && !ambiguous && self.is_ready();
         Ok((answer, reusable.then_some(self)))
     }
@@ -245,6 +250,7 @@ impl Http2 {
         origin: &Origin,
         request: &AttemptRequest,
         deadline: Deadline,
+        timing: &mut Timing,
     ) -> Result<Answer, Unanswered> {
         let uri = origin
             .uri(&request.url, UriForm::Absolute)
@@ -254,7 +260,8 @@ impl Http2 {
             wire.allow_answer(STREAMS_MAX as u64);
         }
         let sending = self.sender.clone().try_send_request(message);
-        let response = match deadline.bound(Stage::Answer(self.peer), sending).await {
+        let sending = deadline.bound(Stage::Answer(self.peer), sending);
+        let response = match timed(&mut timing.wait, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 if error.message().is_none() && !was_declined(error.error()) {
@@ -268,7 +275,9 @@ impl Http2 {
                 return Err(Unanswered::Sent(late));
             }
         };
-        let (answer, _) = answer::read(response, deadline, &mut None).await;
+        let mut undriven = None;
+        let reading = answer::read(response, deadline, &mut undriven);
+        let (answer, _) = timed(&mut timing.read, reading).await;
         Ok(answer)
     }
 }

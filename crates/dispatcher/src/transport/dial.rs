@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use plumbline_domain::Timing;
 use rustls::RootCertStore;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
@@ -15,7 +16,7 @@ use super::failure::{Deadline, Failure, Stage};
 use super::origin::{Origin, Security};
 use super::route::Route;
 use super::socket::{Gauge, Socket, Stream};
-use super::tls;
+use super::{timed, tls};
 
 /// How long an address may be silent before the next one is dialled beside it (RFC 8305 recommends 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -39,17 +40,19 @@ impl Dialler {
         self.gauge.count()
     }
 
-    /// Dial the addresses of the route, and nothing else.
+    /// Dial the addresses of the route, and nothing else. The attempt has been waiting for it since `begun`.
     pub(super) async fn connect(
         &self,
         origin: &Origin,
         route: &Route,
         deadline: Deadline,
+        begun: Instant,
+        timing: &mut Timing,
     ) -> Result<Connection, Failure> {
         let connected = deadline.bound(Stage::Connect(route[0]), self.first_to_answer(route));
-        let (peer, socket) = connected
-            .await?
-            .map_err(|(peer, error)| Failure::connect(peer, &error))?;
+        let connected = connected.await;
+        timing.connect = Some(begun.elapsed());
+        let (peer, socket) = connected?.map_err(|(peer, error)| Failure::connect(peer, &error))?;
         let wire = socket.wire();
         let server_name = match &origin.security {
             Security::None => return Connection::http1(Stream::Plain(socket), wire, peer).await,
@@ -57,9 +60,8 @@ impl Dialler {
         };
 
         let handshake = deadline.bound(Stage::Handshake(peer), self.tls.connect(server_name, socket));
-        let stream = handshake
-            .await?
-            .map_err(|error| Failure::handshake(peer, &error))?;
+        let stream = timed(&mut timing.handshake, handshake).await?;
+        let stream = stream.map_err(|error| Failure::handshake(peer, &error))?;
         let agreed = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
         let stream = Stream::Tls(Box::new(stream));
         if !agreed {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use plumbline_domain::address::Target;
-use plumbline_domain::{AddressPolicy, FailureCode, ForbiddenAddress};
+use plumbline_domain::{AddressPolicy, FailureCode, ForbiddenAddress, Timing};
 use tokio::time::Instant;
 
 use super::failure::{Deadline, Failure, Stage};
 use super::origin::{Origin, Security};
+use super::timed;
 
 /// How names become addresses.
 #[async_trait]
@@ -55,7 +56,12 @@ impl Router {
 
     /// Where the origin leads. A lookup that fails fails the attempt even if a connection is at hand: what we do not
     /// know to be allowed, we do not do.
-    pub(super) async fn route(&self, origin: &Origin, deadline: Deadline) -> Result<Route, Failure> {
+    pub(super) async fn route(
+        &self,
+        origin: &Origin,
+        deadline: Deadline,
+        timing: &mut Timing,
+    ) -> Result<Route, Failure> {
         self.policy
             .vet_scheme(matches!(origin.security, Security::Tls(_)))
             .map_err(Failure::Forbidden)?;
@@ -69,7 +75,8 @@ impl Router {
             Target::Address(address) => allowed(&self.policy, [*address], origin.port)?,
             Target::Name(name) => {
                 let lookup = deadline.bound(Stage::Lookup(name), self.names.lookup(name));
-                let addresses = lookup.await?.map_err(|error| Failure::lookup(name, &error))?;
+                let addresses = timed(&mut timing.lookup, lookup).await?;
+                let addresses = addresses.map_err(|error| Failure::lookup(name, &error))?;
                 if addresses.is_empty() {
                     return Err(Failure::lookup(name, &NameError::NotFound));
                 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use plumbline_domain::{
     Delivery, DeliveryId, DeliveryStatus, EndpointId, EventId, EventType, FailureCode, TenantId, Timestamp,
+    Timing,
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -28,6 +29,8 @@ pub struct Attempt {
     pub started_at: Timestamp,
     /// How long it took.
     pub duration_ms: u32,
+    /// Where that time went; `None` where it was recorded by an earlier version.
+    pub timing: Option<Timing>,
     /// `[["Name", "value"], …]` as JSON.
     pub request_headers: String,
     /// The answer's status.
@@ -87,8 +90,8 @@ pub async fn attempts(
     id: DeliveryId,
 ) -> Result<Vec<Attempt>, StoreError> {
     let sql = "
-        SELECT number, started_at, duration_ms, request_headers, response_status, response_headers, response_body,
-            error_code, error_message
+        SELECT number, started_at, duration_ms, timing, request_headers, response_status, response_headers,
+            response_body, error_code, error_message
         FROM delivery_attempts
         WHERE tenant_id = $1 AND delivery_id = $2
         ORDER BY number";
@@ -105,6 +108,9 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
         number: row.count("number")?,
         started_at: row.column("started_at")?,
         duration_ms: row.count("duration_ms")?,
+        timing: row
+            .column::<Option<Vec<Option<i32>>>>("timing")?
+            .map(|parts| timing(&parts)),
         request_headers: row.column("request_headers")?,
         response_status: response_status(row)?,
         response_headers: row.column("response_headers")?,
@@ -114,6 +120,20 @@ fn attempt(row: &Row) -> Result<Attempt, StoreError> {
         error_code: row.named_or_null("error_code", FailureCode::parse)?,
         error_message: row.column("error_message")?,
     })
+}
+
+fn timing(parts: &[Option<i32>]) -> Timing {
+    let part = |index: usize| {
+        let micros = u64::try_from(parts.get(index).copied().flatten()?).ok()?;
+        Some(Duration::from_micros(micros))
+    };
+    Timing {
+        lookup: part(0),
+        connect: part(1),
+        handshake: part(2),
+        wait: part(3),
+        read: part(4),
+    }
 }
 
 /// A place in an endpoint's history: a delivery, and the number of one of its attempts.
@@ -209,7 +229,7 @@ pub async fn history(
         .collect()
 }
 
-/// Which deliveries of an endpoint to list; `None` is any.
+/// Which deliveries to list; `None` is any.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeliveryFilter {
     /// Of this status.
@@ -352,6 +372,143 @@ pub(crate) const LIST_OF_EVENT: &str = concat!(
         AND ($9::text IS NULL OR status = $9)
     ORDER BY id DESC
     LIMIT $8"
+);
+
+/// A page of the deliveries of all of a tenant's endpoints, also those that have been deleted, newest first by id.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn list_of_tenant(
+    session: &Session,
+    tenant: TenantId,
+    filter: &DeliveryFilter,
+) -> Result<Vec<Delivery>, StoreError> {
+    let (first, end) = id_range(filter);
+    let event_type = filter.event_type.as_ref().map(EventType::as_str);
+    let limit = rows_max(filter.limit);
+    let rows = match filter.event {
+        None => {
+            let sql = tenant_list_sql(filter.status);
+            session
+                .query(
+                    sql,
+                    &[
+                        &tenant.0,
+                        &first,
+                        &end,
+                        &event_type,
+                        &filter.since,
+                        &filter.until,
+                        &limit,
+                    ],
+                )
+                .await?
+        }
+        Some(event) => {
+            let status = filter.status.map(DeliveryStatus::as_str);
+            let (own_first, own_end) = same_millisecond(event.0);
+            session
+                .query(
+                    TENANT_LIST_OF_EVENT,
+                    &[
+                        &tenant.0,
+                        &first.max(own_first),
+                        &end,
+                        &event_type,
+                        &filter.since,
+                        &filter.until,
+                        &limit,
+                        &status,
+                        &own_first,
+                        &own_end,
+                        &event.0,
+                    ],
+                )
+                .await?
+        }
+    };
+    rows.iter().map(delivery).collect()
+}
+
+macro_rules! tenant_filter {
+    () => {
+        " AND ($4::text IS NULL OR event_type = $4)
+            AND ($5::timestamptz IS NULL OR created_at >= $5)
+            AND ($6::timestamptz IS NULL OR created_at < $6)"
+    };
+}
+
+/// By the primary key, read backwards. Most deliveries have this status.
+macro_rules! tenant_list_sql {
+    ($status:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM deliveries AS delivery
+            WHERE tenant_id = $1 AND id >= $2 AND id < $3",
+            $status,
+            tenant_filter!(),
+            " ORDER BY id DESC
+            LIMIT $7"
+        )
+    };
+}
+
+/// By the partial indexes of each endpoint, read backwards: few deliveries have this status, so that the primary key
+/// might have to be read to its end.
+macro_rules! tenant_list_by_endpoint {
+    ($status:literal) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM (SELECT id FROM endpoints WHERE tenant_id = $1) AS endpoint
+            CROSS JOIN LATERAL (
+                SELECT *
+                FROM deliveries
+                WHERE tenant_id = $1 AND endpoint_id = endpoint.id AND id >= $2 AND id < $3",
+            $status,
+            tenant_filter!(),
+            " ORDER BY id DESC
+                LIMIT $7) AS delivery
+            ORDER BY delivery.id DESC
+            LIMIT $7"
+        )
+    };
+}
+
+pub(crate) fn tenant_list_sql(status: Option<DeliveryStatus>) -> &'static str {
+    match status {
+        None => tenant_list_sql!(""),
+        Some(DeliveryStatus::Succeeded) => tenant_list_sql!(" AND status = 'succeeded'"),
+        Some(DeliveryStatus::Pending) => tenant_list_by_endpoint!(" AND status = 'pending'"),
+        Some(DeliveryStatus::Failed) => tenant_list_by_endpoint!(" AND status = 'failed'"),
+        Some(DeliveryStatus::Exhausted) => tenant_list_by_endpoint!(" AND status = 'exhausted'"),
+        Some(DeliveryStatus::Skipped) => tenant_list_by_endpoint!(" AND status = 'skipped'"),
+    }
+}
+
+/// An event's own deliveries, whose ids carry the event's millisecond, and its replays, by deliveries_replays.
+pub(crate) const TENANT_LIST_OF_EVENT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM (
+        SELECT *
+        FROM deliveries
+        WHERE tenant_id = $1 AND id >= $9 AND id < $10 AND event_id = $11 AND replay_of IS NULL
+        UNION ALL
+        SELECT replay.*
+        FROM (SELECT id FROM endpoints WHERE tenant_id = $1) AS endpoint
+        CROSS JOIN LATERAL (
+            SELECT *
+            FROM deliveries
+            WHERE tenant_id = $1 AND endpoint_id = endpoint.id AND event_id = $11 AND replay_of IS NOT NULL
+                AND id >= $2) AS replay)
+        AS delivery
+    WHERE id >= $2 AND id < $3",
+    tenant_filter!(),
+    " AND ($8::text IS NULL OR status = $8)
+    ORDER BY id DESC
+    LIMIT $7"
 );
 
 #[cfg(test)]

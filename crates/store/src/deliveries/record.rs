@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use plumbline_domain::health::HealthRun;
 use plumbline_domain::outcome::BODY_KEPT_BYTES_MAX;
 use plumbline_domain::{
     DeliveryId, DeliveryKind, DeliveryStatus, DisabledReason, EndpointId, EventId, EventType, FailureCode,
-    TenantId, Timestamp,
+    TenantId, Timestamp, Timing,
 };
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -61,6 +61,8 @@ pub struct AttemptRow {
     pub started_at: Timestamp,
     /// How long it took.
     pub duration_ms: u32,
+    /// Where that time went, if it is known.
+    pub timing: Option<Timing>,
     /// `[["Name", "value"], …]` as JSON.
     pub request_headers: String,
     /// `[["Name", "value"], …]` as JSON, when there was an answer.
@@ -327,7 +329,7 @@ impl Variant {
     fn compose(self) -> String {
         let mut sql = format!("{WRITTEN}, {LOGGED}, {COMPLETED}");
         let mut answer = String::from(ANSWER);
-        let mut next = 23;
+        let mut next = 24;
         if self.held {
             sql.push_str(&numbered(HELD, &mut next));
             answer.push_str(ANSWER_HELD);
@@ -378,13 +380,14 @@ const LOGGED: &str = "
     logged AS (
         INSERT INTO delivery_attempts
             (tenant_id, delivery_id, number, started_at, duration_ms, request_headers, response_status,
-            response_headers, response_body, error_code, error_message)
+            response_headers, response_body, error_code, error_message, timing)
         SELECT new.tenant_id, new.delivery_id, new.number, new.started_at, new.duration_ms, new.request_headers,
-            new.response_status, new.response_headers, new.response_body, new.error_code, new.error_message
+            new.response_status, new.response_headers, new.response_body, new.error_code, new.error_message,
+            new.timing::integer[]
         FROM unnest($1::bigint[], $2::uuid[], $8::smallint[], $14::timestamptz[], $15::integer[], $16::text[],
-                $10::smallint[], $17::text[], $18::bytea[], $19::text[], $20::text[])
+                $10::smallint[], $17::text[], $18::bytea[], $19::text[], $20::text[], $21::text[])
             AS new (tenant_id, delivery_id, number, started_at, duration_ms, request_headers, response_status,
-                response_headers, response_body, error_code, error_message)
+                response_headers, response_body, error_code, error_message, timing)
         JOIN written ON written.tenant_id = new.tenant_id AND written.id = new.delivery_id
         ON CONFLICT DO NOTHING)";
 
@@ -392,8 +395,8 @@ const LOGGED: &str = "
 const COMPLETED: &str = "
     completed AS (
         DELETE FROM outbox
-        WHERE event_id = ANY ($21)
-            AND (event_id, chunk) IN (SELECT * FROM unnest($21::uuid[], $22::integer[])))";
+        WHERE event_id = ANY ($22)
+            AND (event_id, chunk) IN (SELECT * FROM unnest($22::uuid[], $23::integer[])))";
 
 /// Deliveries without an attempt: made, ended, or deferred, which only ever moves forward.
 const HELD: &str = ",
@@ -563,6 +566,8 @@ struct Rows<'a> {
     response_bodies: Vec<Option<&'a [u8]>>,
     error_codes: Vec<Option<&'static str>>,
     error_messages: Vec<Option<Cow<'a, str>>>,
+    /// As PostgreSQL writes arrays: an array of arrays of them could not be unnested.
+    timings: Vec<Option<String>>,
 }
 
 impl<'a> Rows<'a> {
@@ -612,6 +617,7 @@ impl<'a> Rows<'a> {
             without_nul(&message[..end])
         });
         self.error_messages.push(message);
+        self.timings.push(attempt.timing.as_ref().map(timing_text));
     }
 
     fn deliveries(&self) -> Vec<Parameter<'_>> {
@@ -641,8 +647,27 @@ impl<'a> Rows<'a> {
             &self.response_bodies,
             &self.error_codes,
             &self.error_messages,
+            &self.timings,
         ]
     }
+}
+
+/// `{NULL,NULL,NULL,1234,56}`: the parts in microseconds.
+fn timing_text(timing: &Timing) -> String {
+    let mut text = String::with_capacity(32);
+    for part in timing.parts() {
+        text.push(if text.is_empty() { '{' } else { ',' });
+        match part {
+            Some(part) => {
+                let micros = i32::try_from(part.as_micros()).unwrap_or(i32::MAX);
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{micros}");
+            }
+            None => text.push_str("NULL"),
+        }
+    }
+    text.push('}');
+    text
 }
 
 /// PostgreSQL's text has no U+0000.
@@ -749,10 +774,10 @@ mod tests {
     #[test]
     fn parameters_are_numbered_through_the_parts() {
         for (held, health, last) in [
-            (false, false, 22),
-            (false, true, 33),
-            (true, false, 35),
-            (true, true, 46),
+            (false, false, 23),
+            (false, true, 34),
+            (true, false, 36),
+            (true, true, 47),
         ] {
             let sql = Variant { held, health }.sql();
             assert!(sql.contains(&format!("${last}::")) && !sql.contains(&format!("${}::", last + 1)));

@@ -126,10 +126,12 @@ async fn an_update_is_a_new_version() {
             Endpoint {
                 version: 2,
                 updated_at: updated.updated_at,
+                disabled_at: updated.disabled_at,
                 ..changed
             }
         );
         assert!(updated.updated_at > made.updated_at);
+        assert!(made.disabled_at.is_none() && updated.disabled_at.is_some());
     })
     .await;
 }

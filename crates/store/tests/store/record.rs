@@ -114,6 +114,8 @@ async fn a_success_writes_the_delivery_its_attempt_and_completes_the_outbox_row(
             (1, attempt.started_at, 12)
         );
         assert_eq!(logged[0].request_headers, attempt.request_headers);
+        assert!(logged[0].timing.is_some());
+        assert_eq!(logged[0].timing, attempt.timing);
         assert_eq!(
             (logged[0].response_status, &logged[0].response_body),
             (Some(200), &attempt.response_body)

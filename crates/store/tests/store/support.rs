@@ -2,11 +2,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use plumbline_domain::{
     AddressPolicy, DeliveryId, DeliveryKind, DeliveryStatus, Endpoint, EndpointId, EndpointUrl, Event,
-    EventId, JsonText, Lane, Profile, Subscription, TenantId, Timestamp,
+    EventId, JsonText, Lane, Profile, Subscription, TenantId, Timestamp, Timing,
 };
 use plumbline_store::deliveries::{AttemptRow, RecordBatch, RecordedAttempt};
 use plumbline_store::endpoints::NewEndpoint;
@@ -205,6 +206,11 @@ pub(crate) fn attempted(
         attempt: Some(AttemptRow {
             started_at: micros(Timestamp::now()),
             duration_ms: 12,
+            timing: Some(Timing {
+                wait: Some(Duration::from_micros(11_234)),
+                read: Some(Duration::from_micros(56)),
+                ..Timing::default()
+            }),
             request_headers: r#"[["Content-Type","application/json"]]"#.to_owned(),
             response_headers: Some("[]".to_owned()),
             response_body: Some("ok".into()),

@@ -16,6 +16,7 @@ mod faults;
 mod health;
 mod hostile;
 mod isolation;
+mod live;
 mod memory;
 mod news;
 mod operations;

@@ -442,10 +442,10 @@ pub(super) async fn recover(
     let since = fields.finish(since)?;
 
     change(&engine, tenant, idempotency, async |unit| {
-        let deliveries = unit.recover(endpoint, since, until, dry_run).await?;
+        let recovered = unit.recover(endpoint, since, until, dry_run).await?;
         Ok(Answer::json(
             StatusCode::ACCEPTED,
-            envelope::text(request_id, RecoveredWire { deliveries }),
+            envelope::text(request_id, RecoveredWire::from(recovered)),
         ))
     })
     .await

@@ -66,6 +66,11 @@ pub(super) fn text<T: Serialize>(id: RequestId, data: T) -> String {
     serde_json::to_string(&envelope).expect("the wire types have string keys only, so they are JSON")
 }
 
+/// Data without an envelope: of a stream, which is one answer.
+pub(super) fn bare<T: Serialize>(data: &T) -> String {
+    serde_json::to_string(data).expect("the wire types have string keys only, so they are JSON")
+}
+
 /// 200 with this data.
 pub(super) fn ok<T: Serialize>(id: RequestId, data: T) -> HttpResponse {
     respond(StatusCode::OK, text(id, data))

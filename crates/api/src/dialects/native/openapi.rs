@@ -9,7 +9,10 @@ use utoipa::openapi::{OpenApi as Document, RefOr, Response};
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
 use super::problem::Problem;
-use super::{api_keys, deliveries, endpoints, event_types, events, me, records, sessions, settings, users};
+use super::{
+    api_keys, deliveries, endpoints, event_types, events, listening, me, records, sessions, settings, stats,
+    users,
+};
 use crate::dialects::Documents;
 use crate::dialects::document::{self, Customs, FailureShape, Problems};
 use crate::http::{Failure, SESSION_COOKIE};
@@ -107,14 +110,18 @@ pub(in crate::dialects) fn document() -> Document {
         endpoints::enable,
         endpoints::recover,
         deliveries::list,
+        deliveries::list_all,
+        deliveries::watch,
         deliveries::read,
         deliveries::replay,
+        stats::read,
         event_types::list,
         event_types::create,
         event_types::read,
         event_types::update,
         events::publish,
         events::list,
+        listening::listen,
         events::read,
         settings::read,
         settings::update,

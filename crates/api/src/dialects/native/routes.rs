@@ -3,7 +3,8 @@
 use plumbline_domain::construction::{Bid, ChangeOrder, Company, Contact, Opportunity, PayApp, Project};
 
 use super::{
-    api_keys, deliveries, endpoints, event_types, events, me, openapi, records, sessions, settings, users,
+    api_keys, deliveries, endpoints, event_types, events, listening, me, openapi, records, sessions,
+    settings, stats, users,
 };
 use crate::dialects::table;
 
@@ -20,14 +21,18 @@ table::routes! {
     POST "webhook-endpoints/{id}/enable" => endpoints::enable;
     POST "webhook-endpoints/{id}/recover" => endpoints::recover;
     GET "webhook-endpoints/{id}/deliveries" => deliveries::list;
+    GET "webhook-deliveries" => deliveries::list_all;
+    GET "webhook-deliveries/stream" => deliveries::watch;
     GET "webhook-deliveries/{id}" => deliveries::read;
     POST "webhook-deliveries/{id}/replay" => deliveries::replay;
+    GET "webhook-stats" => stats::read;
     GET "webhook-event-types" => event_types::list;
     POST "webhook-event-types" => event_types::create;
     GET "webhook-event-types/{name}" => event_types::read;
     PATCH "webhook-event-types/{name}" => event_types::update;
     POST "events" => events::publish;
     GET "events" => events::list;
+    GET "events/stream" => listening::listen;
     GET "events/{id}" => events::read;
     POST "contacts" => records::create::<Contact>;
     GET "contacts" => records::list::<Contact>;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use plumbline_domain::endpoint::{HIDDEN_VALUE, is_reserved_header};
-use plumbline_domain::{Delivery, Endpoint, Event, JsonText, Subscription, Timestamp};
+use plumbline_domain::{Delivery, Endpoint, Event, JsonText, Subscription, Timestamp, Timing};
 use plumbline_engine::catalogue::EventTypeRecord;
-use plumbline_engine::deliveries::{Attempt, DeliveryDetail};
+use plumbline_engine::deliveries::{Attempt, DeliveryDetail, Recovered};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -212,6 +212,10 @@ pub(super) struct EndpointWire {
     /// Why not: `manual`, `consecutive_failures` or `gone`.
     #[schema(required = true)]
     disabled_reason: Option<&'static str>,
+    /// Since when not; null also for what was disabled before this was noted.
+    #[serde(serialize_with = "optional_time")]
+    #[schema(required = true, value_type = Option<String>, format = "date-time")]
+    disabled_at: Option<Timestamp>,
     /// The product whose deliveries it understands.
     #[schema(example = "buildworkpro")]
     profile: &'static str,
@@ -244,6 +248,7 @@ impl From<Endpoint> for EndpointWire {
             is_active: endpoint.is_active(),
             description: endpoint.description,
             disabled_reason: endpoint.disabled.map(|reason| reason.as_str()),
+            disabled_at: endpoint.disabled_at,
             profile: endpoint.profile.as_str(),
             rate_limit: endpoint.rate_limit.map(std::num::NonZeroU32::get),
             header_names: endpoint.header_names,
@@ -314,9 +319,23 @@ pub(super) struct SentTestWire {
 /// What a recovery sends.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Recovered)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct RecoveredWire {
     /// Deliveries that are sent again, or would be.
     pub(super) deliveries: usize,
+    /// When they were made: `GET /api/v1/webhook-stats` with this as `since` and with `kind=replay` says how they go.
+    #[serde(serialize_with = "time")]
+    #[schema(value_type = String, format = "date-time")]
+    pub(super) started_at: Timestamp,
+}
+
+impl From<Recovered> for RecoveredWire {
+    fn from(recovered: Recovered) -> Self {
+        Self {
+            deliveries: recovered.deliveries,
+            started_at: recovered.started_at,
+        }
+    }
 }
 
 /// A delivery: one event to one endpoint, over all its attempts.
@@ -414,12 +433,19 @@ impl From<Delivery> for DeliveryWire {
 /// A delivery with everything that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookDeliveryDetail)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct DeliveryDetailWire {
     #[serde(flatten)]
     delivery: DeliveryWire,
     /// The body of its requests, byte for byte; null once the event is past retention.
     #[schema(required = true, value_type = Option<Object>)]
     payload: Option<Box<RawValue>>,
+    /// The endpoint's URL as it is now; null once the endpoint is deleted.
+    #[schema(required = true)]
+    endpoint_url: Option<String>,
+    /// The product whose deliveries the endpoint understands.
+    #[schema(required = true, example = "buildworkpro")]
+    profile: Option<&'static str>,
     /// Its attempts, in order.
     attempts: Vec<AttemptWire>,
 }
@@ -429,6 +455,8 @@ impl From<DeliveryDetail> for DeliveryDetailWire {
         Self {
             delivery: detail.delivery.into(),
             payload: detail.body.and_then(|body| raw(&String::from_utf8_lossy(&body))),
+            endpoint_url: detail.endpoint_url,
+            profile: detail.profile.map(|profile| profile.as_str()),
             attempts: detail.attempts.into_iter().map(AttemptWire::from).collect(),
         }
     }
@@ -448,6 +476,9 @@ pub(super) struct AttemptWire {
     started_at: Timestamp,
     /// How long it took.
     duration_ms: u32,
+    /// Where that time went; null for attempts that an earlier version recorded.
+    #[schema(required = true)]
+    timing: Option<TimingWire>,
     /// What was sent, besides the payload; `[hidden]` for the values of the endpoint's own headers.
     request_headers: BTreeMap<String, String>,
     /// The answer's status; null when there was no answer.
@@ -470,6 +501,7 @@ impl From<Attempt> for AttemptWire {
             number: attempt.number,
             started_at: attempt.started_at,
             duration_ms: attempt.duration_ms,
+            timing: attempt.timing.map(TimingWire::from),
             request_headers: sent_headers(&attempt.request_headers),
             response_status: attempt.response_status,
             response_headers: attempt.response_headers.as_deref().map(headers),
@@ -481,6 +513,45 @@ impl From<Attempt> for AttemptWire {
                 code: code.as_str(),
                 message: attempt.error_message.unwrap_or_default(),
             }),
+        }
+    }
+}
+
+/// Where an attempt's time went, in milliseconds, to the microsecond. A part is null where the attempt did not come that
+/// far, or did without: an address that was still known, a connection that was kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookAttemptTiming)]
+#[serde(rename_all = "camelCase")]
+struct TimingWire {
+    /// Looking up the name.
+    #[schema(required = true)]
+    dns_ms: Option<f64>,
+    /// Until TCP was connected.
+    #[schema(required = true)]
+    connect_ms: Option<f64>,
+    /// Until TLS was agreed on.
+    #[schema(required = true)]
+    tls_ms: Option<f64>,
+    /// From the request to the last header of the answer.
+    #[schema(required = true)]
+    wait_ms: Option<f64>,
+    /// Reading the body.
+    #[schema(required = true)]
+    read_ms: Option<f64>,
+}
+
+impl From<Timing> for TimingWire {
+    fn from(timing: Timing) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "an attempt lasts seconds")]
+        let [dns_ms, connect_ms, tls_ms, wait_ms, read_ms] = timing
+            .parts()
+            .map(|part| part.map(|part| part.as_micros() as f64 / 1_000.0));
+        Self {
+            dns_ms,
+            connect_ms,
+            tls_ms,
+            wait_ms,
+            read_ms,
         }
     }
 }

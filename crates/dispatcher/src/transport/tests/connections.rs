@@ -18,6 +18,24 @@ async fn a_connection_is_used_again() {
     assert_eq!(receiver.requests().len(), 100);
 }
 
+#[tokio::test]
+async fn an_attempt_says_where_its_time_went_and_what_it_did_without() {
+    let receiver = Receiver::answering(OK).await;
+    let transport = transport(AMPLE);
+    let first = attempted(&transport, request(&receiver.url())).await;
+    let parts = first.timing.parts().map(|part| part.is_some());
+    assert_eq!(
+        parts,
+        [false, true, false, true, true],
+        "to an address, in the clear"
+    );
+    let sum: Duration = first.timing.parts().into_iter().flatten().sum();
+    assert!(sum <= first.duration, "{first:?}");
+    let second = attempted(&transport, request(&receiver.url())).await;
+    let parts = second.timing.parts().map(|part| part.is_some());
+    assert_eq!(parts, [false, false, false, true, true], "a kept connection");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_at_once_use_connections_of_their_own_and_keep_them() {
     let receiver = Receiver::answering(OK).await;
