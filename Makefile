@@ -40,6 +40,10 @@ test-up: ## Keep the tests' servers running between runs; their variables are in
 test-down: ## Stop the tests' servers and remove their data
 	@deploy/dev/test-stack.sh down
 
+.PHONY: test-guide
+test-guide: ## Run the receivers of docs/receiving in all six languages; installs Go, which make test does without
+	@deploy/dev/guide.sh
+
 .PHONY: bench
 bench: ## Measure every goal on private servers; WORKLOADS="fan-out-1 open-300" RUNS=1 chooses
 	@deploy/dev/bench.sh

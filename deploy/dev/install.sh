@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the development stack needs and this machine lacks, from the system's packages.
-# Usage: install.sh [database] [broker] [peers]
+# Usage: install.sh [database] [broker] [peers] [languages] [go]
 #
 # Only programs are wanted. The packages would also start (and on Debian create) system-wide servers;
 # this keeps them from doing so and never touches one that is already there.
@@ -28,13 +28,19 @@ missing_packages() {
         type -P python3 >/dev/null || printf '%s\n' python3
         python3 -m pip --version >/dev/null 2>&1 || printf '%s\n' python3-pip
         ;;
-      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers]" ;;
+      # What the receivers of docs/receiving are written in, besides those of the peers.
+      languages)
+        type -P ruby >/dev/null || printf '%s\n' ruby
+        type -P php >/dev/null || printf '%s\n' php-cli
+        ;;
+      go) type -P go >/dev/null || printf '%s\n' golang-go ;;
+      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go]" ;;
     esac
   done
 }
 
 remedy() {
-  printf '%s' "install PostgreSQL 14 or newer and RabbitMQ 3.10 or newer yourself, or set PLUMBLINE_DATABASE_URL and PLUMBLINE_AMQP_URL to servers you have"
+  printf '%s' "install them yourself; for PostgreSQL 14 or newer and RabbitMQ 3.10 or newer you may set PLUMBLINE_DATABASE_URL and PLUMBLINE_AMQP_URL to servers you have instead"
 }
 
 clean_up() {

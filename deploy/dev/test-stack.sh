@@ -12,7 +12,7 @@ here=$(dirname "$(readlink -f "$0")")
 stack=$(readlink -f "$here/../..")/.local/test
 
 up() {
-  "$here/install.sh" database broker
+  "$here/install.sh" database broker languages
   make_state_dir "$(dirname "$stack")"
   make_state_dir "$stack"
   make_state_dir "$stack/scratch"

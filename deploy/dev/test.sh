@@ -8,7 +8,7 @@ here=$(dirname "$(readlink -f "$0")")
 
 cd "$here/../.."
 type -P cargo >/dev/null || die "Rust is not installed" "install it from https://rustup.rs, then run this again"
-"$here/install.sh" database broker peers
+"$here/install.sh" database broker peers languages
 
 # First, so that a mistake that does not compile costs no server; and the end-to-end tests start these.
 cargo build --workspace --bins </dev/null

@@ -8,7 +8,7 @@ pub mod dns;
 pub mod http;
 mod interruption;
 pub mod ledger;
-mod ports;
+pub mod ports;
 pub mod proxy;
 pub mod receiver;
 pub mod signature;

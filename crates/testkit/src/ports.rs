@@ -20,6 +20,9 @@ pub(crate) fn listener() -> TcpListener {
 }
 
 /// An address on 127.0.0.1 where nobody listens now.
-pub(crate) fn free() -> SocketAddr {
+///
+/// # Panics
+/// When every port that it tries is taken.
+pub fn free() -> SocketAddr {
     listener().local_addr().expect("a bound listener has an address")
 }
