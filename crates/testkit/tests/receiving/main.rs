@@ -1,6 +1,7 @@
 //! The receivers' guide, `docs/receiving`, is true: each receiver in it runs, believes what the domain signs and nothing
-//! else.
+//! else, and the pages show the files that were tested.
 
+mod documents;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -134,6 +135,17 @@ fn signature_headers(profile: Profile) -> &'static [&'static str] {
     }
 }
 
+/// What a receiver says of a signature's header that it cannot read.
+fn form_of(profile: Profile) -> String {
+    let name = signature_headers(profile).last().expect("not empty");
+    match profile {
+        Profile::BuildWorkPro => format!("the {name} header is not t=<seconds>,v1=<64 hex digits>"),
+        Profile::Buildr | Profile::Buildmarkets => {
+            format!("the {name} header has no v1,<base64 of 32 bytes>")
+        }
+    }
+}
+
 /// A running receiver and the secret that it knows.
 struct Check {
     profile: Profile,
@@ -224,14 +236,7 @@ impl Check {
             self.answers(&empty, 400, &format!("no {name} header")).await;
         }
         let signature = names.last().expect("not empty");
-        let form = match self.profile {
-            Profile::BuildWorkPro => {
-                format!("the {signature} header is not t=<seconds>,v1=<64 hex digits>")
-            }
-            Profile::Buildr | Profile::Buildmarkets => {
-                format!("the {signature} header has no v1,<base64 of 32 bytes>")
-            }
-        };
+        let form = form_of(self.profile);
         let whole = genuine.headers[*signature].clone();
         let cut = whole[..whole.len() - 1].to_owned();
         for value in [

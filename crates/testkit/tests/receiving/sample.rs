@@ -1,5 +1,8 @@
 //! A receiver of `docs/receiving/verify` as a process of its own, started as its readers start it.
 
+// Two test programs use it, neither all of it.
+#![allow(dead_code)]
+
 use std::env;
 use std::fs;
 use std::net::TcpStream;
@@ -20,6 +23,16 @@ pub(crate) enum Language {
 }
 
 impl Language {
+    /// Every language.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Node,
+        Self::Python,
+        Self::Go,
+        Self::Ruby,
+        Self::Php,
+        Self::Rust,
+    ];
+
     /// How its files end.
     pub(crate) fn extension(self) -> &'static str {
         match self {
@@ -31,6 +44,11 @@ impl Language {
             Self::Rust => "rs",
         }
     }
+}
+
+/// Where a receiver on this port receives.
+pub(crate) fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/webhook")
 }
 
 /// The directory of the guide.
@@ -53,10 +71,20 @@ impl Sample {
     /// # Panics
     /// When the language is not installed, or it does not start.
     pub(crate) async fn start(profile: &str, language: Language, secret: &str) -> Self {
-        let (directory, port) = (new_directory(), ports::free().port());
+        Self::start_on(ports::free().port(), profile, language, secret).await
+    }
+
+    /// As [`start`](Self::start), on this port of 127.0.0.1.
+    pub(crate) async fn start_on(port: u16, profile: &str, language: Language, secret: &str) -> Self {
+        let directory = new_directory();
         let mut command = command(profile, language, &directory, port);
         command.env("WEBHOOK_SECRET", secret);
         Self::spawn(command, directory, port).await
+    }
+
+    /// Any receiver, which takes its port from `PORT`.
+    pub(crate) async fn run_on(port: u16, command: Command) -> Self {
+        Self::spawn(command, new_directory(), port).await
     }
 
     /// How one without a secret ends, and what it says.
@@ -101,7 +129,7 @@ impl Sample {
 
     /// Where it receives.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/webhook", self.port)
+        url(self.port)
     }
 
     /// What it has printed.
@@ -174,7 +202,8 @@ fn program(name: &str, arguments: &[&str], file: &Path) -> Command {
     command
 }
 
-fn new_directory() -> PathBuf {
+/// A directory of one's own; whoever makes it removes it.
+pub(crate) fn new_directory() -> PathBuf {
     let directory = env::temp_dir().join(format!("plumbline-guide-{:016x}", rand::random::<u64>()));
     fs::create_dir_all(&directory).expect("a temporary directory");
     directory

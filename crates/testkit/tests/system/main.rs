@@ -23,8 +23,11 @@ mod operations;
 mod peers;
 mod publishing;
 mod rates;
+mod receiving;
 mod records;
 mod retries;
+#[path = "../receiving/sample.rs"]
+mod sample;
 mod secrecy;
 mod secrets;
 mod transport;
