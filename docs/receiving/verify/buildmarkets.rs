@@ -74,7 +74,10 @@ struct Receiver {
 
 impl Receiver {
     fn from_environment() -> Self {
-        let secret = env::var("WEBHOOK_SECRET").unwrap_or_else(|_| "whsec_REPLACE_ME".to_owned());
+        let secret = env::var("WEBHOOK_SECRET")
+            .ok()
+            .filter(|secret| !secret.is_empty());
+        let secret = secret.unwrap_or_else(|| "whsec_REPLACE_ME".to_owned());
         assert!(
             !secret.ends_with("_REPLACE_ME"),
             "set WEBHOOK_SECRET to your endpoint's secret"

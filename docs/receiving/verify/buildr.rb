@@ -8,7 +8,7 @@ require "openssl"
 require "socket"
 require "stringio"
 
-SECRET = ENV.fetch("WEBHOOK_SECRET", "whsec_REPLACE_ME")
+SECRET = [ENV["WEBHOOK_SECRET"], "whsec_REPLACE_ME"].find { |text| !text.to_s.empty? }
 abort "set WEBHOOK_SECRET to your endpoint's secret" if SECRET.end_with?("_REPLACE_ME")
 # The key is what the secret, without whsec_, is the base64 of.
 KEY = SECRET.delete_prefix("whsec_").unpack1("m")

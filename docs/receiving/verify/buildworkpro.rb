@@ -9,7 +9,7 @@ require "socket"
 require "stringio"
 
 # The key is the whole secret, whsec_ included. While you rotate it: the old and the new one, separated by a comma.
-SECRETS = ENV.fetch("WEBHOOK_SECRET", "whsec_REPLACE_ME").split(",").reject(&:empty?)
+SECRETS = [ENV["WEBHOOK_SECRET"], "whsec_REPLACE_ME"].find { |text| !text.to_s.empty? }.split(",").reject(&:empty?)
 abort "set WEBHOOK_SECRET to your endpoint's secret" if SECRETS.any? { |secret| secret.end_with?("_REPLACE_ME") }
 TOLERANCE_SECONDS = 300
 BODY_BYTES_MAX = 1024 * 1024

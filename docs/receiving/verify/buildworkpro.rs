@@ -72,7 +72,10 @@ struct Receiver {
 
 impl Receiver {
     fn from_environment() -> Self {
-        let secret = env::var("WEBHOOK_SECRET").unwrap_or_else(|_| "whsec_REPLACE_ME".to_owned());
+        let secret = env::var("WEBHOOK_SECRET")
+            .ok()
+            .filter(|secret| !secret.is_empty());
+        let secret = secret.unwrap_or_else(|| "whsec_REPLACE_ME".to_owned());
         // The key is the whole secret, whsec_ included. While you rotate it: the old and the new one, separated by a comma.
         let secrets = secret.split(',').filter(|secret| !secret.is_empty());
         let secrets: Vec<String> = secrets.map(str::to_owned).collect();

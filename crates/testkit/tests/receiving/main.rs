@@ -62,7 +62,7 @@ async fn check_all(language: Language) {
 /// A request as a receiver gets it.
 #[derive(Clone)]
 struct Request {
-    event: EventId,
+    event: Event,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
 }
@@ -70,28 +70,19 @@ struct Request {
 impl Request {
     /// A fresh event, signed with these secrets this long ago.
     fn new(profile: Profile, secrets: &[&SigningSecret], seconds_ago: i64) -> Self {
-        let now = Timestamp::now();
-        let event = Event {
-            id: EventId::new(now, rand::random()),
-            tenant: TenantId(17),
-            event_type: canonical(profile).parse().expect("a type"),
-            data: JsonText::from_valid(DATA),
-            previous_attributes: None,
-            occurred_at: now,
-            endpoints_version: 1,
-        };
+        let event = event(profile);
         let body = profile.body(&event, &ResourceUrls::new("https://example.com/{plural}/{id}"));
         let mut request = Self {
-            event: event.id,
+            event,
             headers: BTreeMap::new(),
             body: body.to_vec(),
         };
-        request.sign(profile, secrets, seconds_ago, &event);
+        request.sign(profile, secrets, seconds_ago);
         request
     }
 
     /// As the dispatcher signs each attempt.
-    fn sign(&mut self, profile: Profile, secrets: &[&SigningSecret], seconds_ago: i64, event: &Event) {
+    fn sign(&mut self, profile: Profile, secrets: &[&SigningSecret], seconds_ago: i64) {
         let versions: Vec<SecretVersion> = secrets
             .iter()
             .zip(0..)
@@ -104,8 +95,8 @@ impl Request {
             .collect();
         let signer = Signer::new(&versions).expect("decodable");
         let signed_at = Timestamp::from_second(Timestamp::now().as_second() - seconds_ago).expect("in range");
-        let delivery = DeliveryId::derive(event.id, EndpointId(1));
-        let headers = profile.headers(event, delivery, &signer, &self.body, signed_at);
+        let delivery = DeliveryId::derive(self.event.id, EndpointId(1));
+        let headers = profile.headers(&self.event, delivery, &signer, &self.body, signed_at);
         self.headers = headers
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
@@ -114,6 +105,20 @@ impl Request {
 
     fn header(&mut self, name: &str) -> &mut String {
         self.headers.get_mut(name).expect("it has this header")
+    }
+}
+
+/// A fresh event of a type that the profile's customers know.
+fn event(profile: Profile) -> Event {
+    let now = Timestamp::now();
+    Event {
+        id: EventId::new(now, rand::random()),
+        tenant: TenantId(17),
+        event_type: canonical(profile).parse().expect("a type"),
+        data: JsonText::from_valid(DATA),
+        previous_attributes: None,
+        occurred_at: now,
+        endpoints_version: 1,
     }
 }
 
@@ -190,7 +195,7 @@ impl Check {
             .profile
             .spelling(&canonical(self.profile).parse().expect("a type"))
             .to_owned();
-        let expected = [&first, &slow, &fast].map(|request| format!("{name} {}", request.event));
+        let expected = [&first, &slow, &fast].map(|request| format!("{name} {}", request.event.id));
         assert_eq!(self.sample.received(), expected, "{self}");
     }
 
@@ -299,16 +304,7 @@ impl Check {
             .await;
         let mut request = self.request(0);
         request.body = b"not JSON".to_vec();
-        let event = Event {
-            id: request.event,
-            tenant: TenantId(17),
-            event_type: canonical(self.profile).parse().expect("a type"),
-            data: JsonText::from_valid("{}"),
-            previous_attributes: None,
-            occurred_at: Timestamp::now(),
-            endpoints_version: 1,
-        };
-        request.sign(self.profile, &[&self.secret], 0, &event);
+        request.sign(self.profile, &[&self.secret], 0);
         let answer = post(&self.http, &self.sample.url(), &request).await;
         assert_eq!(answer.status.as_u16(), 500, "{self}: {}", answer.text());
         // And it goes on.
@@ -361,23 +357,22 @@ async fn post(http: &HttpClient, url: &str, request: &Request) -> Answer {
 /// everybody can read here.
 #[tokio::test]
 async fn a_receiver_without_its_secret_refuses_to_work() {
-    for language in [Language::Node, Language::Python, Language::Ruby, Language::Rust] {
-        for profile in Profile::ALL {
-            let (status, words) = Sample::ends(profile.as_str(), language).await;
-            assert!(
-                !status.success() && words.contains("set WEBHOOK_SECRET to your endpoint's secret"),
-                "{language:?} {profile:?}: {status} {words}"
-            );
-        }
-    }
+    const SAYS: &str = "set WEBHOOK_SECRET to your endpoint's secret";
     for profile in Profile::ALL {
+        for language in [Language::Node, Language::Python, Language::Ruby, Language::Rust] {
+            for secret in [None, Some("")] {
+                let (status, words) = Sample::ends(profile.as_str(), language, secret).await;
+                assert!(
+                    !status.success() && words.contains(SAYS),
+                    "{language:?} {profile:?} {secret:?}: {status} {words}"
+                );
+            }
+        }
+        // PHP starts with each request.
         let sample = Sample::start(profile.as_str(), Language::Php, "").await;
         let request = Request::new(profile, &[&profile.generate_secret([1; 32])], 0);
         let answer = post(&HttpClient::new(), &sample.url(), &request).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.text().trim_end()),
-            (500, "set WEBHOOK_SECRET to your endpoint's secret")
-        );
+        assert_eq!((answer.status.as_u16(), answer.text().trim_end()), (500, SAYS));
     }
 }
 

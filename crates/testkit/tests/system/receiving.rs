@@ -96,7 +96,15 @@ async fn the_guides_receivers_get_what_is_published_and_do_a_replay_only_once() 
         let replay = api.post(&path, json!({}), 202).await;
         let replayed = api.wait_delivery(text(&replay, "id"), "succeeded").await;
         assert_eq!(ends(&replayed), ["200"]);
-        assert_eq!(sample.received(), [line], "{profile}");
+        assert_eq!(sample.received(), std::slice::from_ref(&line), "{profile}");
+
+        let path = format!("webhook-endpoints/{}/test", endpoint.number);
+        let test = api.post(&path, json!({}), 202).await;
+        let event = text(&test, "eventId");
+        api.wait_delivery_status(endpoint.number, event, "succeeded")
+            .await;
+        let expected = [line, format!("webhook.test {event}")];
+        assert_eq!(sample.received(), expected, "{profile}");
     }
 
     // "Do each event once": the second time inserts nothing.
