@@ -360,13 +360,11 @@ async fn a_receiver_without_its_secret_refuses_to_work() {
     const SAYS: &str = "set WEBHOOK_SECRET to your endpoint's secret";
     for profile in Profile::ALL {
         for language in [Language::Node, Language::Python, Language::Ruby, Language::Rust] {
-            for secret in [None, Some("")] {
-                let (status, words) = Sample::ends(profile.as_str(), language, secret).await;
-                assert!(
-                    !status.success() && words.contains(SAYS),
-                    "{language:?} {profile:?} {secret:?}: {status} {words}"
-                );
-            }
+            let (status, words) = Sample::ends(profile.as_str(), language).await;
+            assert!(
+                !status.success() && words.contains(SAYS),
+                "{language:?} {profile:?}: {status} {words}"
+            );
         }
         // PHP starts with each request.
         let sample = Sample::start(profile.as_str(), Language::Php, "").await;
@@ -386,7 +384,7 @@ async fn a_secret_is_read_as_the_signer_reads_it() {
         Language::Php,
         Language::Rust,
     ] {
-        for text in ["secret", "c2VjcmV0", "whsec_c2VjcmV0cw=="] {
+        for text in ["secret", "whsec_c2VjcmV0cw=="] {
             let secret = SigningSecret::supplied(text.to_owned()).expect("usable");
             let sample = Sample::start("buildr", language, text).await;
             let request = Request::new(Profile::Buildr, &[&secret], 0);
