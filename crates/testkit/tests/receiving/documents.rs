@@ -202,6 +202,45 @@ fn the_test_vectors_are_right() {
     }
 }
 
+#[test]
+fn the_requests_that_are_shown_are_signed() {
+    for profile in Profile::ALL {
+        let page = page(&format!("{}.md", profile.as_str()));
+        let block = page.split("```http\n").nth(1).expect("a request");
+        let request = block.split("\n```").next().expect("the block ends");
+        let (head, body) = request.split_once("\n\n").expect("a body follows the headers");
+        let headers: BTreeMap<&str, &str> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+        let of = |name: &str| *headers.get(name).unwrap_or_else(|| panic!("no {name} in {head}"));
+        let at =
+            |seconds: &str| Timestamp::from_second(seconds.parse().expect("a number")).expect("in range");
+        let names = signature_headers(profile);
+        let (shown, secret, expected) = match names {
+            [signature] => {
+                let shown = of(signature);
+                let seconds = shown.split(['=', ',']).nth(1).expect("a time");
+                let signer = signer("whsec_test", KeyDerivation::Literal);
+                (
+                    shown,
+                    "whsec_test",
+                    signer.buildworkpro(at(seconds), body.as_bytes()),
+                )
+            }
+            [id, time, signature] => {
+                let signer = signer(BASE64_SECRET, KeyDerivation::Base64);
+                let expected = signer.standard(of(id), at(of(time)), body.as_bytes());
+                (of(signature), BASE64_SECRET, expected)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(Some(shown), expected.as_deref(), "{profile:?}");
+        assert_eq!(of("User-Agent"), profile.user_agent());
+        assert!(
+            page.contains(&format!("`{secret}`")),
+            "{profile:?} names its secret"
+        );
+    }
+}
+
 /// The blocks of a page that are run, by language.
 fn to_run(name: &str, language: &str) -> String {
     let page = page(name);
