@@ -32,6 +32,7 @@ missing_packages() {
       languages)
         type -P ruby >/dev/null || printf '%s\n' ruby
         type -P php >/dev/null || printf '%s\n' php-cli
+        type -P openssl >/dev/null || printf '%s\n' openssl
         ;;
       go) type -P go >/dev/null || printf '%s\n' golang-go ;;
       *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go]" ;;
