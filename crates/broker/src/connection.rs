@@ -14,8 +14,9 @@ use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::config::place;
 use crate::topology::DeclareError;
-use crate::{BrokerConfig, WorkQueue};
+use crate::{BrokerConfig, Topology, WorkQueue};
 
 /// The wait before the first try to connect again.
 const BACKOFF_MIN: Duration = Duration::from_millis(250);
@@ -66,6 +67,8 @@ pub(crate) struct Link {
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     socket: Socket,
     since: Instant,
+    /// Where it leads.
+    place: String,
 }
 
 /// What happens to a link that is not an answer to anything.
@@ -78,50 +81,70 @@ pub(crate) enum LinkEvent {
 impl Link {
     /// Connect and declare the topology. `purpose` completes the connection's name.
     pub(crate) async fn open(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
-        Self::in_time(config, async {
-            let mut link = Self::connected(config, purpose).await?;
-            // Thrown away afterwards: an error on it would take everything in flight on it along.
-            let channel = link.channel().await?;
-            config.topology.declare(&channel).await?;
-            channel.close(200, "declared".into()).await?;
-            Ok(link)
-        })
-        .await
+        Self::to_any(config, purpose, Some(&config.topology)).await
     }
 
     /// Connect and declare nothing: for who looks at what is there.
     pub(crate) async fn connect(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
-        Self::in_time(config, Self::connected(config, purpose)).await
+        Self::to_any(config, purpose, None).await
     }
 
-    async fn in_time(
+    /// Try one address after the other, each within the time limit. A node that does not answer, or cannot declare what
+    /// we need because it is cut off from the others, is no reason to wait: the next one may be well.
+    async fn to_any(
         config: &BrokerConfig,
-        opening: impl Future<Output = Result<Self, LinkError>>,
+        purpose: &str,
+        declared: Option<&Topology>,
     ) -> Result<Self, LinkError> {
         let limit = config.connect_timeout;
-        timeout(limit, opening).await.unwrap_or_else(|_| {
-            Err(LinkError::ConnectTimeout {
-                address: config.amqp_url.to_string(),
-                limit,
-            })
-        })
+        let mut failed = LinkError::Ended;
+        for address in config.amqp_url.shuffled() {
+            let opening = Self::to(config, address, purpose, declared);
+            let opened = timeout(limit, opening).await.unwrap_or_else(|_| {
+                Err(LinkError::ConnectTimeout {
+                    address: place(address),
+                    limit,
+                })
+            });
+            match opened {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    if config.amqp_url.is_of_several() {
+                        log_failed(address, &error);
+                    }
+                    failed = error;
+                }
+            }
+        }
+        Err(failed)
     }
 
-    async fn connected(config: &BrokerConfig, purpose: &str) -> Result<Self, LinkError> {
+    async fn to(
+        config: &BrokerConfig,
+        address: &AMQPUri,
+        purpose: &str,
+        declared: Option<&Topology>,
+    ) -> Result<Self, LinkError> {
+        let mut link = Self::connected(config, address, purpose).await?;
+        if let Some(topology) = declared {
+            // Thrown away afterwards: an error on it would take everything in flight on it along.
+            let channel = link.channel().await?;
+            topology.declare(&channel).await?;
+            channel.close(200, "declared".into()).await?;
+        }
+        Ok(link)
+    }
+
+    async fn connected(config: &BrokerConfig, address: &AMQPUri, purpose: &str) -> Result<Self, LinkError> {
         let socket = Socket::default();
         let name = format!("{} {purpose}", config.connection_name);
-        let connection = connect(
-            config.amqp_url.uri().clone(),
-            name,
-            socket.clone(),
-            config.connect_timeout,
-        )
-        .await?;
+        let connection = connect(address.clone(), name, socket.clone(), config.connect_timeout).await?;
         Ok(Self {
             events: Box::pin(connection.events_listener()),
             connection,
             socket,
             since: Instant::now(),
+            place: place(address),
         })
     }
 
@@ -258,8 +281,17 @@ impl Backoff {
 }
 
 /// One line for each connection made.
-pub(crate) fn log_connected(config: &BrokerConfig, purpose: &str) {
-    info!(broker.address = %config.amqp_url, connection.purpose = purpose, "connected to the broker");
+pub(crate) fn log_connected(link: &Link, purpose: &str) {
+    info!(broker.address = %link.place, connection.purpose = purpose, "connected to the broker");
+}
+
+/// One line for each node of several that could not be reached.
+fn log_failed(address: &AMQPUri, error: &LinkError) {
+    info!(
+        broker.address = place(address),
+        error = error as &dyn std::error::Error,
+        "no connection to this node of the broker"
+    );
 }
 
 /// One line for each connection lost or not made.

@@ -138,7 +138,7 @@ async fn run(
             Some(Err(error)) => error,
             Some(Ok(mut link)) => {
                 connection += 1;
-                log_connected(&config, PURPOSE);
+                log_connected(&link, PURPOSE);
                 state.send_replace(BrokerState::Connected);
                 let end = answer(&mut link, connection, &mut questions, &shutdown).await;
                 backoff.after(&link);

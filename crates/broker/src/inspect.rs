@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
 };
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::connection::{Link, LinkEvent};
 use crate::topology::{DEAD, Queue};
-use crate::{BrokerConfig, LinkError, WorkQueue};
+use crate::{AmqpUrl, BrokerConfig, LinkError, WorkQueue};
 
 /// How long the broker may take to answer a question.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -156,6 +157,28 @@ pub async fn inspect(config: &BrokerConfig) -> Result<Inspection, LinkError> {
         missing_exchanges,
         queues,
     })
+}
+
+/// Reach for every node by itself; nothing when only one address is known. The nodes' addresses in the order in which
+/// they were given, each with why it was not reached, if it was not.
+pub async fn nodes(config: &BrokerConfig) -> Vec<(AmqpUrl, Option<LinkError>)> {
+    if !config.amqp_url.is_of_several() {
+        return vec![];
+    }
+    let reached = config.amqp_url.each().map(async |address| {
+        let config = BrokerConfig {
+            amqp_url: address.clone(),
+            ..config.clone()
+        };
+        match Link::connect(&config, "inspection").await {
+            Ok(link) => {
+                link.close().await;
+                (address, None)
+            }
+            Err(error) => (address, Some(error)),
+        }
+    });
+    join_all(reached).await
 }
 
 /// Publish to nobody. Only who publishes is told of an alarm.

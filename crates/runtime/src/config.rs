@@ -130,7 +130,7 @@ pub struct DatabaseArgs {
 /// The message broker a process uses.
 #[derive(Args, Clone, Debug)]
 pub struct BrokerArgs {
-    /// RabbitMQ to use, such as amqp://user:password@host:5672/vhost
+    /// RabbitMQ to use, such as amqp://user:password@host:5672/vhost; all nodes of a cluster as host1:5672,host2:5672
     #[arg(
         long,
         help_heading = "Broker",

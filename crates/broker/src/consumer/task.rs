@@ -163,7 +163,7 @@ impl ConsumerTask {
                 .map_err(|_| LinkError::AnswerTimeout(ANSWER_TIMEOUT))??;
             subscriptions.push(subscription);
         }
-        log_connected(&self.config, PURPOSE);
+        log_connected(link, PURPOSE);
         self.state.send_replace(BrokerState::Connected);
 
         let mut orders = Vec::with_capacity(ORDERS_MAX);

@@ -119,7 +119,7 @@ impl PublisherTask {
             Ok(Err(error)) => return End::Lost(self.lost(error.into())),
             Err(_) => return End::Lost(self.lost(LinkError::AnswerTimeout(limit))),
         };
-        log_connected(&self.config, PURPOSE);
+        log_connected(link, PURPOSE);
         self.state.send_replace(if link.is_blocked() {
             BrokerState::Blocked
         } else {

@@ -1,16 +1,20 @@
 //! The broker is killed, wiped, or accepts nothing.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use plumbline_broker::inspect::{Publishing, inspect};
-use plumbline_broker::{BrokerState, Consumer, ConsumerSpec, EventMessage, PublishError, Publisher};
+use futures_util::future::join_all;
+use plumbline_broker::inspect::{self, Publishing, inspect};
+use plumbline_broker::{
+    BrokerState, Consumer, ConsumerSpec, Disconnection, EventMessage, PublishError, Publisher,
+};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{EVENTS, HANGING, PrivateBroker, event, soon};
+use crate::rig::{EVENTS, HANGING, PrivateBroker, Vhost, event, soon};
 
 const MESSAGES: u64 = 5_000;
 
@@ -93,6 +97,48 @@ async fn a_killed_broker_loses_nothing_that_was_confirmed() {
     }
     eprintln!("{duplicates} duplicates; slowest refusal {slowest:?}");
     assert!(slowest < Duration::from_secs(5), "a refusal took {slowest:?}");
+}
+
+#[tokio::test]
+async fn of_several_nodes_those_that_do_not_answer_are_passed_over() {
+    let vhost = Vhost::new();
+    // One accepts and says nothing, as a frozen node does; where the other was, nobody listens.
+    let listen = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (silent, gone) = (listen(), listen());
+    let others = [&silent, &gone].map(|node| node.local_addr().expect("it is bound"));
+    drop(gone);
+    let mut config = vhost.config_behind(&others);
+    config.connect_timeout = Duration::from_secs(5);
+
+    let reached = eventually(inspect::nodes(&config)).await;
+    let told: Vec<(String, bool)> = reached
+        .iter()
+        .map(|(address, error)| (address.to_string(), error.is_none()))
+        .collect();
+    assert_eq!(told.len(), 3);
+    for ((told, is_reached), other) in told.iter().zip(others) {
+        assert!(told.contains(&other.to_string()) && !is_reached, "{told}");
+    }
+    assert!(told[2].1, "{told:?}");
+    assert_eq!(eventually(inspect::nodes(&vhost.config())).await.len(), 0);
+
+    // Connections try them in a random order: whichever comes first, the one that answers is found in the first round.
+    let publishing = (0..8).map(async |n| {
+        let shutdown = CancellationToken::new();
+        let publisher = Publisher::spawn(config.clone(), shutdown.clone());
+        let mut state = publisher.on_state_change();
+        let is_settled =
+            |state: &BrokerState| !matches!(state, BrokerState::Disconnected(Disconnection::Starting));
+        let settled = eventually(state.wait_for(is_settled))
+            .await
+            .expect("it lives")
+            .clone();
+        assert!(matches!(settled, BrokerState::Connected), "{settled:?}");
+        assert_eq!(eventually(publisher.publish_event(&event(n))).await, Ok(()));
+        shutdown.cancel();
+        eventually(publisher.closed()).await;
+    });
+    join_all(publishing).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

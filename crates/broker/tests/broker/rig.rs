@@ -105,6 +105,18 @@ impl Vhost {
         )
     }
 
+    /// As one of several nodes, behind others at these addresses.
+    pub(crate) fn config_behind(&self, others: &[std::net::SocketAddr]) -> BrokerConfig {
+        let (credentials, rest) = self.amqp_url.split_once('@').expect("credentials");
+        let others: Vec<String> = others.iter().map(|other| format!("{other},")).collect();
+        let url = format!("{credentials}@{}{rest}", others.concat());
+        BrokerConfig::new(
+            url.parse().expect("a URL"),
+            "test",
+            Topology::new(NonZeroU16::MIN),
+        )
+    }
+
     /// Where the management API has something of this virtual host.
     pub(crate) fn path(&self, kind: &str, name: &str) -> String {
         format!("/api/{kind}/{}/{name}", self.name)

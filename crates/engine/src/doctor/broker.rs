@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plumbline_broker::dead::{self, DeadLetter, DeadReason};
 use plumbline_broker::inspect::{self, Found, InspectedQueue, Inspection, Publishing, Purpose, Unreachable};
-use plumbline_broker::{BrokerConfig, LinkError};
+use plumbline_broker::{AmqpUrl, BrokerConfig, LinkError};
 
 use super::{Finding, NAMED_MAX, counted};
 use crate::story;
@@ -20,6 +20,7 @@ pub(super) async fn examine(config: &BrokerConfig) -> Vec<Finding> {
         Err(error) => return vec![unreachable(config, &error)],
     };
     let mut findings = vec![publishing(config, inspection.publishing)];
+    findings.extend(nodes(&inspect::nodes(config).await));
     findings.extend(topology(&inspection));
     findings.extend(dead_letters(config, &inspection).await);
     findings
@@ -62,6 +63,26 @@ fn publishing(config: &BrokerConfig, publishing: Publishing) -> Finding {
             format!("{address} reached, but it does not confirm what is published"),
             "see its log and `rabbitmq-diagnostics cluster_status`: a quorum may be missing, or a disk too slow",
         ),
+    }
+}
+
+/// Every node of a cluster that was not reached, though another one was.
+fn nodes(nodes: &[(AmqpUrl, Option<LinkError>)]) -> Option<Finding> {
+    let what = "RabbitMQ nodes";
+    let away: Vec<String> = nodes
+        .iter()
+        .filter_map(|(address, error)| Some(format!("{address}: {}", story(error.as_ref()?))))
+        .collect();
+    let count = nodes.len();
+    match away.len() {
+        _ if count == 0 => None,
+        0 => Some(Finding::ok(what, format!("all {count} reached"))),
+        _ => Some(Finding::warn(
+            what,
+            format!("{} of {count} not reached: {}", away.len(), away.join("; ")),
+            "start them before another one fails: `rabbitmq-diagnostics cluster_status`, and `rabbitmq-queues \
+             check_if_node_is_quorum_critical` on those that run",
+        )),
     }
 }
 
