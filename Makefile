@@ -53,7 +53,7 @@ fuzz: ## Fuzz every parser that reads what strangers send, for a minute each; SE
 	@SECONDS_EACH="$(SECONDS)" deploy/dev/fuzz.sh $(TARGETS)
 
 .PHONY: chaos
-chaos: ## Break everything at random for a while, then compare the books; SEED=7 MINUTES=10 or SCENARIO=failover chooses
+chaos: ## Break everything at random for a while, then compare the books; SEED=7 MINUTES=10 SCENARIO=failover or cluster chooses
 	@deploy/dev/chaos.sh
 
 .PHONY: lint

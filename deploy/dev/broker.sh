@@ -3,11 +3,14 @@
 #
 #   broker.sh start DIR   start it, if it does not run; returns when AMQP and the management API answer
 #   broker.sh stop  DIR   stop it, and its epmd, and keep the data
+#   broker.sh halt  DIR   stop the broker alone, as for an update: its epmd stays
 #   broker.sh kill  DIR   SIGKILL the Erlang VM, as a crash would
 #   broker.sh wipe  DIR   with the broker stopped, remove its data: queues, messages, users, vhosts
 #   broker.sh control DIR COMMAND...   run a command of rabbitmqctl on it
+#   broker.sh prepare DIR [FIRST]   choose who it will be, start its epmd, and let it share the cookie and the password of
+#                                   the broker in FIRST, so that they may form a cluster; the caller configures that
 #
-# Files DIR/conf.d/*.conf, if there are any, add to its configuration.
+# Files DIR/conf.d/*.conf, if there are any, add to its configuration, and DIR/erl.args to its VM's arguments.
 # DIR/broker.env then has AMQP_URL, MANAGEMENT_URL, PROMETHEUS_URL and PID (of the Erlang VM itself).
 # Name, ports and password are chosen once and kept in DIR/identity.env, so it comes back at the same
 # URL. Works with RabbitMQ 3.10 and 4.x. Only `control` calls rabbitmqctl, which takes seconds.
@@ -19,7 +22,7 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/process.sh"
 . "$here/lib/programs.sh"
 
-usage="usage: broker.sh start|stop|kill|wipe DIR, or broker.sh control DIR COMMAND..."
+usage="usage: broker.sh start|stop|halt|kill|wipe DIR, broker.sh control DIR COMMAND..., or broker.sh prepare DIR [FIRST]"
 verb=${1-} dir=${2-}
 [[ -n $verb && -n $dir ]] || die "$usage"
 dir=$(readlink -m "$dir") # The VM gets these paths and has a working directory of its own.
@@ -54,6 +57,23 @@ start() {
   done
   show_log "$dir/rabbitmq.log"
   die "RabbitMQ in $dir does not start" "its log is above; to begin with empty data: $here/broker.sh wipe $dir"
+}
+
+prepare() {
+  local first=$1
+  make_state_dir "$dir"
+  hold_lock "$dir/lock"
+  mkdir -p "$dir/home"
+  choose_ports
+  if [[ -n $first ]]; then
+    password=$(. "$first/identity.env" && printf '%s' "$password")
+    cp -f "$first/home/.erlang.cookie" "$dir/home/.erlang.cookie"
+    assignments node password "${port_names[@]}" | replace_file "$dir/identity.env"
+  else
+    random_secret 16 | replace_file "$dir/home/.erlang.cookie"
+  fi
+  chmod 400 "$dir/home/.erlang.cookie" # Erlang believes in no other.
+  start_epmd
 }
 
 port_names=(amqp_port management_port prometheus_port distribution_port epmd_port)
@@ -109,20 +129,24 @@ write_configuration() {
   replace_file "$dir/enabled_plugins" <<<'[rabbitmq_management,rabbitmq_prometheus].'
 }
 
+# The VM would start an epmd by itself, but then we would not know its pid to end it with the stack.
+start_epmd() {
+  if running_pid "$dir/epmd.pid" >/dev/null; then return; fi
+  launch "$dir/epmd.pid" "$dir/epmd.log" env -i PATH="$PATH" HOME="$dir/home" \
+    "$(erlang_epmd)" -port "$epmd_port" -address 127.0.0.1
+  within 10 port_is_taken "$epmd_port" || die "epmd does not start; see $dir/epmd.log"
+}
+
 # Everything by explicit variables and nothing from the caller: neither his RABBITMQ_* variables nor the
 # system's /etc/rabbitmq may reach a private broker, nor this one their directories.
 run() {
-  local bin=$1 environment
+  local bin=$1 environment arguments=''
+  if [[ -r $dir/erl.args ]]; then arguments=$(<"$dir/erl.args"); fi
   environment=(PATH="$PATH" HOME="$dir/home" LC_ALL=C.UTF-8
     ERL_CRASH_DUMP="$dir/erl_crash.dump" # By default in the working directory: the caller's.
     ERL_EPMD_PORT="$epmd_port" ERL_EPMD_ADDRESS=127.0.0.1)
 
-  # The VM would start an epmd by itself, but then we would not know its pid to end it with the stack.
-  if ! running_pid "$dir/epmd.pid" >/dev/null; then
-    launch "$dir/epmd.pid" "$dir/epmd.log" env -i "${environment[@]}" \
-      "$(erlang_epmd)" -port "$epmd_port" -address 127.0.0.1
-    within 10 port_is_taken "$epmd_port" || die "epmd does not start; see $dir/epmd.log"
-  fi
+  start_epmd
 
   environment+=(
     RABBITMQ_NODENAME="$node"
@@ -138,7 +162,7 @@ run() {
     RABBITMQ_GENERATED_CONFIG_DIR="$dir/generated"
     RABBITMQ_SCHEMA_DIR="$dir/schema"
     # On shared cores, schedulers that spin while idle take time from everybody else.
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1} $arguments"
     # Has the start script replace itself by the VM, with no shell in between: the pid is the VM's.
     RUNNING_UNDER_SYSTEMD=true
   )
@@ -201,6 +225,13 @@ stop() {
   stop_process "$dir/epmd.pid" TERM 5
 }
 
+halt() {
+  [[ -d $dir ]] || return 0
+  hold_lock "$dir/lock"
+  vm_pid >/dev/null || true
+  stop_process "$dir/pid" TERM 60
+}
+
 kill_at_once() {
   [[ -d $dir ]] || return 0
   hold_lock "$dir/lock"
@@ -229,8 +260,10 @@ control() {
 
 case $verb in
   control) control "${@:3}" ;;
+  prepare) prepare "${3:+$(readlink -m "$3")}" ;;
   start) start ;;
   stop) stop ;;
+  halt) halt ;;
   kill) kill_at_once ;;
   wipe) wipe ;;
   *) die "$usage" ;;

@@ -2,7 +2,7 @@
 # Breaks everything at random for a while and compares the books afterwards: docs/RELIABILITY.md. Arguments go to the
 # program: see plumbline-chaos --help.
 #
-# SEED=7, MINUTES=10 and SCENARIO=failover choose the same way, as `make chaos` cannot take arguments.
+# SEED=7, MINUTES=10 and SCENARIO=failover or cluster choose the same way, as `make chaos` cannot take arguments.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 for part in say state process programs strays; do

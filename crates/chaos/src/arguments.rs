@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
 
-    /// How long faults strike in a random run, more than 0 and up to 240. From 5 on, outages are long
+    /// How long faults strike, unless the scenario has an end, more than 0 and up to 240. From 5 on, outages are long
     #[arg(long, default_value = "3", value_parser = minutes)]
     pub(crate) minutes: f64,
 
@@ -58,6 +58,9 @@ impl Arguments {
     pub(crate) fn again(&self, seed: u64) -> String {
         match self.scenario {
             Scenario::Random => format!("make chaos SEED={seed} MINUTES={}", self.minutes),
+            Scenario::Cluster => {
+                format!("make chaos SCENARIO=cluster SEED={seed} MINUTES={}", self.minutes)
+            }
             Scenario::Failover => format!("make chaos SCENARIO=failover SEED={seed}"),
         }
     }

@@ -4,6 +4,7 @@
 mod arguments;
 mod books;
 mod client;
+mod cluster;
 mod event;
 mod journal;
 mod ledger;
@@ -13,6 +14,7 @@ mod reconcile;
 mod report;
 mod run;
 mod strike;
+mod witness;
 mod workload;
 mod world;
 

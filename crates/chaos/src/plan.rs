@@ -82,6 +82,20 @@ pub(crate) enum Kind {
     LockTable,
     /// Lost for good, and its standby takes its place. Not in the bag: it happens once.
     FailOver,
+    /// `kill -9` of the node of a cluster that leads a queue, and started again.
+    KillLeader,
+    /// `kill -9` of a node that follows, and started again.
+    KillFollower,
+    /// SIGTERM of one node after the other, each started again before the next, as in an update.
+    RollBroker,
+    /// A node is cut off from the others, who notice at once.
+    CutOffNode,
+    /// Nothing passes between a node and the others, for longer than they wait.
+    SilenceNode,
+    /// SIGSTOP of a node, and SIGCONT later.
+    FreezeNode,
+    /// `kill -9` of two nodes of three, and started again.
+    LoseMajority,
     /// The receivers' clock is wrong: they believe no signature, and their `Date` is another.
     ReceiverClock,
     /// The receivers are gone.
@@ -89,6 +103,22 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Those that strike a cluster, and what uses it.
+    pub(crate) const OF_A_CLUSTER: [Self; 12] = [
+        Self::KillLeader,
+        Self::KillFollower,
+        Self::RollBroker,
+        Self::CutOffNode,
+        Self::SilenceNode,
+        Self::FreezeNode,
+        Self::LoseMajority,
+        Self::CutBroker,
+        Self::TearBroker,
+        Self::KillApi,
+        Self::KillDispatcher,
+        Self::StopDispatcher,
+    ];
+
     /// Those that may strike at any time, again and again.
     pub(crate) const ALL: [Self; 25] = [
         Self::KillApi,
@@ -133,7 +163,14 @@ impl Kind {
             | Self::CutBroker
             | Self::TearBroker
             | Self::SilenceBroker
-            | Self::DelayBroker => Victim::Broker,
+            | Self::DelayBroker
+            | Self::KillLeader
+            | Self::KillFollower
+            | Self::RollBroker
+            | Self::CutOffNode
+            | Self::SilenceNode
+            | Self::FreezeNode
+            | Self::LoseMajority => Victim::Broker,
             Self::KillDatabase
             | Self::RefuseDatabase
             | Self::CutDatabase
@@ -153,9 +190,16 @@ impl Kind {
             Self::KillApi | Self::StopApi | Self::KillDispatcher | Self::StopDispatcher | Self::FailOver => {
                 (0.0, 2.0)
             }
-            Self::KillDispatchers | Self::KillBroker | Self::WipeBroker => {
-                (0.0, if long { 10.0 } else { 3.0 })
-            }
+            Self::RollBroker => (0.0, 2.0),
+            Self::KillDispatchers
+            | Self::KillBroker
+            | Self::WipeBroker
+            | Self::KillLeader
+            | Self::KillFollower => (0.0, if long { 10.0 } else { 3.0 }),
+            Self::CutOffNode | Self::LoseMajority => (4.0, if long { 30.0 } else { 10.0 }),
+            // Longer than a node waits for another; clients wait for 20 s.
+            Self::SilenceNode => (18.0, if long { 40.0 } else { 24.0 }),
+            Self::FreezeNode => (4.0, if long { 40.0 } else { 26.0 }),
             Self::KillDatabase => (0.0, if long { 20.0 } else { 4.0 }),
             Self::FreezeApi | Self::FreezeDispatcher => (1.0, if long { 25.0 } else { 6.0 }),
             Self::BrokerMemory | Self::BrokerDisk => (4.0, if long { 15.0 } else { 6.0 }),
@@ -196,6 +240,13 @@ impl Kind {
             Self::DelayDatabase => "PostgreSQL far away",
             Self::LockTable => "pool exhausted by a lock",
             Self::FailOver => "PostgreSQL lost, its standby promoted",
+            Self::KillLeader => "kill -9 of a queue's leader",
+            Self::KillFollower => "kill -9 of a queue's follower",
+            Self::RollBroker => "RabbitMQ nodes restarted one by one",
+            Self::CutOffNode => "RabbitMQ node cut off from the others",
+            Self::SilenceNode => "RabbitMQ node silent to the others",
+            Self::FreezeNode => "RabbitMQ node frozen",
+            Self::LoseMajority => "kill -9 of two RabbitMQ nodes of three",
             Self::ReceiverClock => "receivers' clock wrong",
             Self::ReceiverDown => "receivers down",
         }
@@ -255,14 +306,21 @@ pub(crate) enum Scenario {
     Random,
     /// PostgreSQL fails over to its standby, and the processes are killed afterwards, in an order of the seed's.
     Failover,
+    /// RabbitMQ has three nodes, which are killed, restarted, frozen and cut off, as the seed has it, for as long as was
+    /// asked for.
+    Cluster,
 }
 
 impl Scenario {
-    /// Its steps; those of a random run have no end.
+    /// Its steps; only those of a failover have an end.
     pub(crate) fn steps(self, seed: u64, run: Run) -> Box<dyn Iterator<Item = Step>> {
-        let mut plan = Plan::new(seed, run);
+        let kinds: &'static [Kind] = match self {
+            Self::Random | Self::Failover => &Kind::ALL,
+            Self::Cluster => &Kind::OF_A_CLUSTER,
+        };
+        let mut plan = Plan::new(kinds, seed, run);
         match self {
-            Self::Random => Box::new(plan),
+            Self::Random | Self::Cluster => Box::new(plan),
             Self::Failover => {
                 let mut after = [Kind::KillApi, Kind::KillDispatchers, Kind::FreezeDispatcher];
                 after.shuffle(&mut plan.random);
@@ -279,6 +337,7 @@ impl Scenario {
 /// The steps of a seed, without end.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    kinds: &'static [Kind],
     random: StdRng,
     run: Run,
     /// Each kind comes once before any comes again, so that a short run sees many.
@@ -286,8 +345,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(seed: u64, run: Run) -> Self {
+    pub(crate) fn new(kinds: &'static [Kind], seed: u64, run: Run) -> Self {
         Self {
+            kinds,
             random: StdRng::seed_from_u64(seed),
             run,
             bag: VecDeque::new(),
@@ -297,7 +357,7 @@ impl Plan {
     /// The next kind that strikes none of these.
     fn draw(&mut self, struck: Option<Victim>) -> Option<Kind> {
         if self.bag.is_empty() {
-            let mut all = Kind::ALL;
+            let mut all = self.kinds.to_vec();
             all.shuffle(&mut self.random);
             self.bag.extend(all);
         }
@@ -344,7 +404,7 @@ mod tests {
     use super::*;
 
     fn steps(seed: u64, run: Run) -> Vec<Step> {
-        Plan::new(seed, run).take(200).collect()
+        Plan::new(&Kind::ALL, seed, run).take(200).collect()
     }
 
     #[test]
@@ -355,15 +415,15 @@ mod tests {
 
     #[test]
     fn every_kind_strikes_soon_and_two_at_once_have_different_victims() {
-        for seed in 0..50 {
-            let steps = steps(seed, Run::Short);
+        for (seed, kinds) in (0..50).flat_map(|seed| [(seed, &Kind::ALL[..]), (seed, &Kind::OF_A_CLUSTER)]) {
+            let steps: Vec<Step> = Plan::new(kinds, seed, Run::Short).take(200).collect();
             let soon: HashSet<Kind> = steps
                 .iter()
                 .flat_map(|step| &step.strikes)
-                .take(Kind::ALL.len() * 2)
+                .take(kinds.len() * 2)
                 .map(|strike| strike.kind)
                 .collect();
-            assert_eq!(soon.len(), Kind::ALL.len(), "seed {seed}");
+            assert_eq!(soon.len(), kinds.len(), "seed {seed}");
             for step in &steps {
                 let victims: HashSet<Victim> =
                     step.strikes.iter().map(|strike| strike.kind.victim()).collect();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::arguments::Arguments;
 use crate::books::{Books, Fault};
 use crate::reconcile::{Figures, Violation};
+use crate::witness::Confirms;
 
 /// Violations that are told one by one.
 const TOLD_MAX: usize = 50;
@@ -21,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) minutes: f64,
     pub(crate) violations: Vec<Violation>,
     pub(crate) figures: Figures,
+    /// Of a publisher whose messages nobody consumes, if there was one.
+    pub(crate) confirms: Option<Confirms>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) recoveries: Vec<Duration>,
     pub(crate) struck_for: Duration,
@@ -40,6 +43,7 @@ impl Report {
             again: arguments.again(seed),
             violations: vec![],
             figures: Figures::default(),
+            confirms: None,
             faults: vec![],
             recoveries: vec![],
             struck_for: Duration::ZERO,
@@ -141,6 +145,15 @@ impl Report {
         for (explanation, count) in &figures.duplicates {
             line("", format!("{count:>4}  {explanation}"));
         }
+        if let Some(confirms) = &self.confirms {
+            line(
+                "confirms",
+                format!(
+                    "{} given by RabbitMQ, {} of them false; {} messages without one, {} of them kept all the same",
+                    confirms.confirmed, confirms.lost, confirms.unconfirmed, confirms.there_all_the_same
+                ),
+            );
+        }
         line(
             "covered",
             format!(
@@ -192,6 +205,7 @@ impl Report {
             "faults_by_kind": self.faults_by_kind(),
             "faults": timeline,
             "figures": self.figures,
+            "confirms": self.confirms,
             "violations": self.violations.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "again": self.again,
         })

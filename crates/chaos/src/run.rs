@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::arguments::Arguments;
 use crate::books::{ATTEMPT_MS, Answer, Books, GRACE_MS};
 use crate::client::{self, Insistence, Patience};
+use crate::cluster;
 use crate::journal::{Journal, now};
 use crate::ledger;
 use crate::plan::{Run, Scenario, Then};
@@ -22,6 +23,7 @@ use crate::receivers::Receivers;
 use crate::reconcile::{Violation, reconcile};
 use crate::report::{Report, history};
 use crate::strike::Striker;
+use crate::witness::{Confirms, Witness};
 use crate::workload::Workload;
 use crate::world::{CANARY, ENDPOINTS_MAX, World};
 
@@ -110,7 +112,6 @@ async fn start(arguments: &Arguments, scratch: &Path, binaries: &Path) -> Stack 
     let mut builder: Builder = Stack::builder()
         .all_private(scratch, &arguments.scripts)
         .binaries(binaries)
-        .broker_proxy()
         .dispatchers(DISPATCHERS)
         .setting("LOG", &arguments.log)
         .setting("RETRY_SCHEDULE", &RETRY_SCHEDULE.join(","))
@@ -118,8 +119,9 @@ async fn start(arguments: &Arguments, scratch: &Path, binaries: &Path) -> Stack 
         .setting("RECOVERY_GRACE", &format!("{GRACE_MS}ms"))
         .setting("MAX_ENDPOINTS_PER_TENANT", &ENDPOINTS_MAX.to_string());
     builder = match arguments.scenario {
-        Scenario::Random => builder.database_proxy(),
-        Scenario::Failover => builder.standby(),
+        Scenario::Random => builder.broker_proxy().database_proxy(),
+        Scenario::Failover => builder.broker_proxy().standby(),
+        Scenario::Cluster => builder.cluster(),
     };
     for (name, value) in SETTINGS {
         builder = builder.setting(name, value);
@@ -141,8 +143,11 @@ async fn all(
     let (end_of_patience, patience) = Patience::new();
     let workload = Workload::start(&world, seed, &work, &patience);
     let began = Instant::now();
+    let is_cluster = arguments.scenario == Scenario::Cluster;
+    let witness = is_cluster.then(|| Witness::start(stack));
     let striker = Striker {
         stack,
+        is_cluster,
         receivers,
         journal: journal.clone(),
         dispatchers: DISPATCHERS,
@@ -164,7 +169,7 @@ async fn all(
     while let Some(step) = steps.next() {
         join_all(step.strikes.iter().map(|strike| striker.strike(*strike))).await;
         let is_last = steps.peek().is_none()
-            || (arguments.scenario == Scenario::Random && began.elapsed() >= arguments.length());
+            || (arguments.scenario != Scenario::Failover && began.elapsed() >= arguments.length());
         if is_last || step.then != Then::AtOnce {
             report.recovered(watch.recover(journal).await);
         }
@@ -195,6 +200,10 @@ async fn all(
     for process in stack.processes() {
         report.violations.extend(ended(process));
     }
+    if let Some(witness) = witness {
+        let wrong = judge(stack, witness, report).await;
+        report.violations.extend(wrong);
+    }
     let dead = stack.broker().messages(DEAD).await.unwrap_or_default();
     if dead > 0 {
         let some = stack.broker().peek(DEAD, DEAD_SHOWN).await;
@@ -207,6 +216,24 @@ async fn all(
         });
     }
     reckon(stack, journal, books, report).await;
+}
+
+/// Whether a cluster is whole again, kept what it confirmed, and is well by its doctor.
+async fn judge(stack: &Stack, witness: Witness, report: &mut Report) -> Vec<Violation> {
+    let mut wrong: Vec<String> = cluster::whole(stack.cluster()).await.into_iter().collect();
+    let confirms = witness.testify(stack).await;
+    report.confirms = Some(confirms);
+    if confirms.lost > 0 {
+        let Confirms { lost, confirmed, .. } = confirms;
+        wrong.push(format!(
+            "RabbitMQ lost {lost} of {confirmed} messages that it had confirmed"
+        ));
+    }
+    wrong.extend(cluster::unwell(stack).await);
+    wrong
+        .into_iter()
+        .map(|what| Violation::Process { what })
+        .collect()
 }
 
 /// Wait until nothing is pending. What is stuck is found by the reckoning.

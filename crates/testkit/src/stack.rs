@@ -1,6 +1,7 @@
 //! A whole Plumbline of one test's own: the real binaries over a database and a virtual host that nobody shares.
 
 mod broker;
+mod cluster;
 mod database;
 mod process;
 mod script;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use url::Url;
 
 pub use broker::{Broker, Resource};
+pub use cluster::{Cluster, Copies, NODES, TICK};
 pub use database::Database;
 pub use process::{Log, Process, binary};
 pub use script::value as script_value;
@@ -65,6 +67,8 @@ pub struct Stack {
     database_proxy: Option<FaultProxy>,
     broker_proxy: Option<FaultProxy>,
     broker: Arc<Broker>,
+    /// What the broker is the first node of, if the test asked for one.
+    cluster: Option<Arc<Cluster>>,
     database: Arc<Database>,
     environment: Vec<(String, String)>,
     listen: SocketAddr,
@@ -105,6 +109,7 @@ pub struct Builder {
     settings: Vec<(String, String)>,
     variables: Vec<(String, String)>,
     private_broker: bool,
+    cluster: bool,
     private_database: bool,
     standby: bool,
     broker_proxy: bool,
@@ -180,6 +185,13 @@ impl Builder {
         self
     }
 
+    /// A RabbitMQ of its own with three nodes. Processes are told the addresses of all three, which are proxies'.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self.private_broker()
+    }
+
     /// A PostgreSQL of its own, which the test may kill.
     #[must_use]
     pub fn private_database(mut self) -> Self {
@@ -225,7 +237,11 @@ impl Builder {
             .unwrap_or_else(|error| panic!("cannot create {}: {error}", directory.display()));
 
         let http = HttpClient::new();
-        let (database, broker) = tokio::join!(
+        assert!(
+            !(self.cluster && self.broker_proxy),
+            "a cluster has proxies of its own"
+        );
+        let (database, (broker, cluster)) = tokio::join!(
             async {
                 match &ground {
                     Ground::Shared(servers) if !self.private_database => {
@@ -238,14 +254,17 @@ impl Builder {
                 }
             },
             async {
+                let directory = scratch.join(format!("{id}-broker"));
+                let (script, http) = (|| ground.script("BROKER"), http.clone());
                 match &ground {
+                    _ if self.cluster => {
+                        let cluster = Cluster::start(script(), &directory, http).await;
+                        (cluster.first(), Some(Arc::new(cluster)))
+                    }
                     Ground::Shared(servers) if !self.private_broker => {
-                        Broker::shared(servers, &id, http.clone()).await
+                        (Arc::new(Broker::shared(servers, &id, http).await), None)
                     }
-                    _ => {
-                        let directory = scratch.join(format!("{id}-broker"));
-                        Broker::private(ground.script("BROKER"), &directory, http.clone()).await
-                    }
+                    _ => (Arc::new(Broker::private(script(), &directory, http).await), None),
                 }
             }
         );
@@ -257,6 +276,9 @@ impl Builder {
         let (mut database_url, mut amqp_url) = (database.url(), broker.amqp_url());
         let database_proxy = proxy_before(&mut database_url, self.database_proxy);
         let broker_proxy = proxy_before(&mut amqp_url, self.broker_proxy);
+        let amqp_url = cluster
+            .as_ref()
+            .map_or_else(|| amqp_url.to_string(), |cluster| cluster.amqp_url());
 
         let mut settings: Vec<(String, String)> = SETTINGS
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -264,7 +286,7 @@ impl Builder {
         let master_key = format!("test:{}", STANDARD.encode(rand::random::<[u8; 32]>()));
         for (name, value) in [
             ("DATABASE_URL", database.urls(&database_url)),
-            ("AMQP_URL", amqp_url.to_string()),
+            ("AMQP_URL", amqp_url),
             ("MASTER_KEYS", master_key.clone()),
         ] {
             settings.push((name.to_owned(), value));
@@ -314,7 +336,8 @@ impl Builder {
             dispatchers,
             database_proxy,
             broker_proxy,
-            broker: Arc::new(broker),
+            broker,
+            cluster,
             database: Arc::new(database),
             environment,
             listen,
@@ -530,9 +553,17 @@ impl Stack {
             .expect("the test asked for a database proxy")
     }
 
-    /// The broker.
+    /// The broker; of a cluster, its first node.
     pub fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// The broker's three nodes.
+    ///
+    /// # Panics
+    /// When the test did not ask for a cluster.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.as_ref().expect("the test asked for a cluster")
     }
 
     /// The database.
@@ -569,7 +600,11 @@ impl Stack {
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)?;
         let own = self.processes().map(|process| process.log().path().to_owned());
-        for log in own.chain(self.database.logs()).chain(self.broker.logs()) {
+        let broker: Vec<PathBuf> = match &self.cluster {
+            Some(cluster) => (0..NODES).flat_map(|index| cluster.node(index).logs()).collect(),
+            None => self.broker.logs(),
+        };
+        for log in own.chain(self.database.logs()).chain(broker) {
             if let (true, Some(name)) = (log.is_file(), log.file_name()) {
                 // Two servers call theirs the same.
                 let mut kept = directory.join(name);
@@ -625,13 +660,19 @@ impl Drop for Stack {
         } else {
             let _ = fs::remove_dir_all(&self.directory);
         }
-        let (broker, database) = (self.broker.clone(), self.database.clone());
+        let (broker, cluster, database) = (self.broker.clone(), self.cluster.clone(), self.database.clone());
         // A thread of its own: a runtime cannot be entered from inside another one.
         let cleaning = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime
-                .expect("a runtime can be built")
-                .block_on(async { tokio::join!(broker.remove(), database.remove()) })
+            runtime.expect("a runtime can be built").block_on(async {
+                let broker = async {
+                    match cluster {
+                        Some(cluster) => cluster.remove().await,
+                        None => broker.remove().await,
+                    }
+                };
+                tokio::join!(broker, database.remove())
+            })
         });
         if cleaning.join().is_err() && !thread::panicking() {
             panic!("the test's database or virtual host could not be removed");

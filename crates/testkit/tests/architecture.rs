@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("testkit", &["domain"]),
     ("bench", &["testkit"]),
     ("fuzz", &["api", "broker", "domain", "engine", "testkit"]),
-    ("chaos", &["testkit"]),
+    ("chaos", &["broker", "domain", "testkit"]),
 ];
 
 /// Each foreign technology has one door, for what ships. The same table stands in `deny.toml`.

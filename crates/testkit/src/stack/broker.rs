@@ -70,8 +70,15 @@ impl Broker {
     }
 
     pub(super) async fn private(script: String, directory: &Path, http: HttpClient) -> Self {
+        let mut broker = Self::unstarted(script, directory, http);
+        broker.start_at_last().await;
+        broker
+    }
+
+    /// A private one that does not run yet.
+    pub(super) fn unstarted(script: String, directory: &Path, http: HttpClient) -> Self {
         let nowhere: Url = "amqp://nowhere".parse().expect("a URL");
-        let mut broker = Self {
+        Self {
             amqp_url: nowhere.clone(),
             management_url: nowhere,
             vhost: "%2f".to_owned(),
@@ -80,12 +87,36 @@ impl Broker {
                 directory: directory.to_owned(),
             },
             http,
+        }
+    }
+
+    /// Choose who it will be, with the cookie and the password of another one, if there is one.
+    pub(super) async fn prepare(&self, first: Option<&Self>) {
+        let first = first.map(|first| first.directory().display().to_string());
+        let extra: Vec<&str> = first.as_deref().into_iter().collect();
+        self.private_script_with("prepare", &extra).await;
+    }
+
+    /// Start it for the first time, and learn where it is.
+    pub(super) async fn start_at_last(&mut self) {
+        self.start().await;
+        let file = self.directory().join("broker.env");
+        self.amqp_url = script::value(&file, "AMQP_URL").parse().expect("a URL");
+        self.management_url = script::value(&file, "MANAGEMENT_URL").parse().expect("a URL");
+    }
+
+    /// Where a private one keeps its state.
+    pub(super) fn directory(&self) -> &Path {
+        let Home::Private { directory, .. } = &self.home else {
+            panic!("the broker is shared")
         };
-        broker.start().await;
-        let file = directory.join("broker.env");
-        broker.amqp_url = script::value(&file, "AMQP_URL").parse().expect("a URL");
-        broker.management_url = script::value(&file, "MANAGEMENT_URL").parse().expect("a URL");
-        broker
+        directory
+    }
+
+    /// The Erlang VM of a private one that runs.
+    pub(super) fn pid(&self) -> u32 {
+        let pid = script::value(&self.directory().join("broker.env"), "PID");
+        pid.parse().expect("a pid")
     }
 
     /// Where it speaks AMQP.
@@ -107,6 +138,14 @@ impl Broker {
     /// When the broker is shared.
     pub async fn stop(&self) {
         self.private_script("stop").await;
+    }
+
+    /// Stop a private broker in an orderly way, to start it again: its name server stays.
+    ///
+    /// # Panics
+    /// When the broker is shared.
+    pub async fn halt(&self) {
+        self.private_script("halt").await;
     }
 
     /// Kill a private broker, as a crash would.
@@ -259,6 +298,16 @@ impl Broker {
     }
 
     async fn management(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let answer = self.try_management(method, path, body).await;
+        answer.unwrap_or_else(|error| panic!("the broker's management API failed: {error}"))
+    }
+
+    pub(super) async fn try_management(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Answer, String> {
         let (user, password) = (
             self.management_url.username(),
             self.management_url.password().unwrap_or_default(),
@@ -279,8 +328,7 @@ impl Broker {
         } else {
             body.to_string()
         };
-        let answer = self.http.send(method, &url, &headers, body).await;
-        answer.unwrap_or_else(|error| panic!("the broker's management API failed: {error}"))
+        self.http.send(method, &url, &headers, body).await
     }
 
     pub(super) async fn remove(&self) {

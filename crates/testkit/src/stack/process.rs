@@ -256,7 +256,7 @@ impl Drop for Process {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+pub(super) fn signal(name: &str, pid: u32) {
     // The shell has its own `kill`, wherever the program may be.
     let sent = Command::new("sh")
         .args(["-c", "kill -s \"$1\" \"$2\"", "sh", name, &pid.to_string()])
