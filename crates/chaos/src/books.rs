@@ -62,6 +62,8 @@ pub(crate) struct Books {
     pub(crate) faults: Vec<Fault>,
     /// By the processes: when the relay or the sweep published again what it took for lost.
     pub(crate) rounds: Vec<Moment>,
+    /// By the processes: when they gave up messages that the broker had not confirmed in time.
+    pub(crate) given_up: Vec<Moment>,
     /// Attempts that a delivery has at most.
     pub(crate) attempts_max: usize,
 }

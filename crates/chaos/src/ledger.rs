@@ -92,9 +92,21 @@ pub(crate) async fn unfinished(client: &Client) -> Result<(i64, i64), String> {
 
 /// When the relay or the sweep published again what it took for lost, by the logs of the processes.
 pub(crate) fn rounds(logs: &str) -> Vec<Moment> {
-    const SAID: [&str; 2] = ["publishing events again", "publishing retries again"];
+    moments(logs, &["publishing events again", "publishing retries again"])
+}
+
+/// When a process gave messages up that the broker had neither confirmed nor refused, by the logs of the processes: the
+/// relay or the sweep publishes them, and the first ones may arrive all the same.
+pub(crate) fn given_up(logs: &str) -> Vec<Moment> {
+    moments(
+        logs,
+        &["events were not published", "deliveries were not published"],
+    )
+}
+
+fn moments(logs: &str, said: &[&str]) -> Vec<Moment> {
     logs.lines()
-        .filter(|line| SAID.iter().any(|said| line.contains(said)))
+        .filter(|line| said.iter().any(|said| line.contains(said)))
         .filter_map(|line| line.split_whitespace().next()?.parse::<jiff::Timestamp>().ok())
         .filter_map(|time| u64::try_from(time.as_millisecond()).ok())
         .map(Moment)
@@ -121,5 +133,18 @@ mod tests {
         let logs = "2026-11-26T00:07:40.708487Z  WARN plumbline_engine::relay: publishing events again that no queue \
                     seems to hold events=190\n2026-11-26T00:07:41.1Z  INFO x: y\nno time: publishing retries again\n";
         assert_eq!(rounds(logs), [Moment(1_795_651_660_708)]);
+        assert_eq!(given_up(logs), []);
+    }
+
+    #[test]
+    fn what_was_given_up_is_a_line_that_says_so() {
+        let logs = "2026-11-26T02:18:08.078452Z  WARN plumbline_engine::intake: events were not published; the relay will \
+                    publish them events=1\n2026-11-26T02:18:08.835Z  WARN plumbline_engine::unit: due deliveries were \
+                    not published; the sweep will find them deliveries=1\n";
+        assert_eq!(
+            given_up(logs),
+            [Moment(1_795_659_488_078), Moment(1_795_659_488_835)]
+        );
+        assert_eq!(rounds(logs), []);
     }
 }

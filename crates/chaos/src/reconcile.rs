@@ -24,6 +24,9 @@ const AFTER_RECOVERY_MS: u64 = 3_000;
 /// leaves time for a busy machine to read it.
 const AFTER_DELETION_MS: u64 = 5_000;
 
+/// A message that the broker does not confirm is given up within this time: ten seconds, and what a busy machine adds.
+const GIVEN_UP_WITHIN_MS: u64 = 20_000;
+
 /// A time that does not come.
 const NEVER: Moment = Moment(u64::MAX);
 
@@ -413,7 +416,8 @@ impl Verdict {
             let row = index.deliveries.get(delivery).copied();
             let mut log: Vec<&AttemptRow> = index.attempts(delivery).to_vec();
             let mut taken: Option<Handled<'_>> = None;
-            let mut outstanding = index.outstanding_since(arrivals[0], row);
+            let published = index.outstanding_since(arrivals[0], row);
+            let mut outstanding = published;
             for arrival in arrivals {
                 self.wanted(books, index, arrival, row);
                 let at = log
@@ -422,6 +426,7 @@ impl Verdict {
                 let handled = Handled {
                     arrival,
                     attempt: at.map(|at| log.swap_remove(at)),
+                    published,
                     outstanding,
                     endpoint: index.endpoints.get(&arrival.endpoint).copied(),
                 };
@@ -530,6 +535,8 @@ enum Explanation {
     Unrecorded(Kind),
     /// It had been to be made for so long that the relay or the sweep published it again.
     TakenForLost,
+    /// Its event's message, or one published at that time, was given up without a confirm, and published again.
+    GivenUp,
     /// Its endpoint was deleted at that moment, which ends what is pending.
     Deleted,
 }
@@ -540,6 +547,7 @@ impl std::fmt::Display for Explanation {
             Self::AnswerLost => f.write_str("the receiver's answer was lost"),
             Self::Unrecorded(kind) => write!(f, "in flight or unrecorded: {}", kind.words()),
             Self::TakenForLost => f.write_str("waited so long that it was published again"),
+            Self::GivenUp => f.write_str("given up without a confirm and published again"),
             Self::Deleted => f.write_str("in flight while its endpoint was deleted"),
         }
     }
@@ -550,6 +558,8 @@ impl std::fmt::Display for Explanation {
 struct Handled<'a> {
     arrival: &'a Arrival,
     attempt: Option<&'a AttemptRow>,
+    /// Since when the delivery's first attempt had been to be made.
+    published: Moment,
     /// Since when this attempt had been to be made: messages for it were somewhere. [`NEVER`] for one that was not to be
     /// made, because another one had succeeded.
     outstanding: Moment,
@@ -584,6 +594,15 @@ impl Handled<'_> {
         let is_old = |round: &&Moment| **round >= from.plus(GRACE_MS) && **round <= to;
         if books.rounds.iter().any(|round| is_old(&round)) {
             return Some(Explanation::TakenForLost);
+        }
+        // A broker that is blocked may have its message all the same, and hand out both copies later.
+        let is_its_own = |given_up: &&Moment| {
+            **given_up >= self.published
+                && **given_up <= self.published.plus(GIVEN_UP_WITHIN_MS)
+                && **given_up <= to
+        };
+        if books.given_up.iter().any(|given_up| is_its_own(&given_up)) {
+            return Some(Explanation::GivenUp);
         }
         let deleted = self.endpoint.and_then(|endpoint| endpoint.deleted)?;
         let is_at_that_time =

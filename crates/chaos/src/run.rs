@@ -272,7 +272,9 @@ async fn reckon(stack: &Stack, journal: &Journal, books: &mut Books, report: &mu
     books.replays = pages.replays;
     books.endpoints = pages.endpoints;
     books.faults = pages.faults;
-    books.rounds = ledger::rounds(&stack.logs());
+    let logs = stack.logs();
+    books.rounds = ledger::rounds(&logs);
+    books.given_up = ledger::given_up(&logs);
     books.attempts_max = RETRY_SCHEDULE.len() + 1;
     let verdict = reconcile(books);
     report.violations.extend(pages.violations);

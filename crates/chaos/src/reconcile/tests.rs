@@ -414,6 +414,29 @@ fn what_was_published_again_must_have_waited_for_as_long_as_that_takes() {
 }
 
 #[test]
+fn what_was_given_up_without_a_confirm_may_come_twice() {
+    // Published at 100.
+    let doubled = |books: &mut Books, given_up_ms: u64| {
+        books.arrivals.push(arrival("c", "d-c", 30_000));
+        books.given_up.push(at(given_up_ms));
+    };
+    check("given up after ten seconds", |books| doubled(books, 10_100), &[]);
+    let duplicate = Violation::UnexplainedDuplicate {
+        delivery: "d-c".to_owned(),
+        endpoint: ENDPOINT,
+        first: at(400),
+        again: at(30_000),
+    };
+    for (what, given_up_ms) in [("before it was published", 99), ("another one, later", 20_101)] {
+        check(
+            what,
+            |books| doubled(books, given_up_ms),
+            &[unrecorded(30_000), duplicate.clone()],
+        );
+    }
+}
+
+#[test]
 fn what_is_in_flight_while_its_endpoint_is_deleted_need_not_be_recorded() {
     let ended = |books: &mut Books, deleted_ms: u64| {
         books.endpoints[0].deleted = Some(span(deleted_ms));
