@@ -66,6 +66,7 @@ prepare() {
   mkdir -p "$dir/home"
   choose_ports
   if [[ -n $first ]]; then
+    # shellcheck source=/dev/null
     password=$(. "$first/identity.env" && printf '%s' "$password")
     cp -f "$first/home/.erlang.cookie" "$dir/home/.erlang.cookie"
     assignments node password "${port_names[@]}" | replace_file "$dir/identity.env"

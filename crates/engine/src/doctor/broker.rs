@@ -181,7 +181,9 @@ fn judge(queue: &InspectedQueue) -> Option<Finding> {
         return Some(Finding::fail(
             &what,
             format!("no dispatcher is consuming; {waiting}"),
-            "start plumbline-dispatcher, with the same PLUMBLINE_EVENT_SHARDS as here; if it runs, see its log and /readyz",
+            // By AMQP, a queue without a leader looks the same.
+            "start plumbline-dispatcher, with the same PLUMBLINE_EVENT_SHARDS as here; if it runs, see its log and /readyz, and \
+             whether the queue has a leader: `rabbitmqctl list_queues name leader online`",
         ));
     }
     if ready > WAITING_MAX {
