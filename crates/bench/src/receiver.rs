@@ -29,7 +29,16 @@ pub(crate) enum Behaviour {
     Hang,
     /// 200 after a while.
     Delay(Duration),
+    /// 200 at once, and then a body without end that says of itself that it is compressed, and is: a dozen bytes for two
+    /// thousand. The connection is the sender's to end.
+    Endless,
 }
+
+/// The head of an answer with a body that ends with its connection.
+const ENDLESS_HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n";
+/// How the body begins: gzip's own head.
+const GZIP_HEAD: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
 /// A receiver of requests to any number of endpoints, told apart by their paths: `/0`, `/1` and so on. Dropped, it
 /// closes.
@@ -133,6 +142,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             Behaviour::FailFirst(times) if before.is_some_and(|before| before < times) => FAILED,
             Behaviour::FailFirst(_) => ACCEPTED,
             Behaviour::Hang => return hang(messages.stream()).await,
+            Behaviour::Endless => return pour(messages.stream()).await,
             Behaviour::Delay(delay) => {
                 tokio::time::sleep(delay).await;
                 ACCEPTED
@@ -140,6 +150,52 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         };
         messages.stream().write_all(answer).await?;
         messages.stream().flush().await?;
+    }
+}
+
+/// Send compressed zeros until the other side has had enough.
+async fn pour<S: AsyncWrite + Unpin>(stream: &mut S) -> io::Result<()> {
+    stream.write_all(ENDLESS_HEAD).await?;
+    stream.write_all(GZIP_HEAD).await?;
+    let mut zeros = Zeros::default();
+    loop {
+        let piece: Vec<u8> = (&mut zeros).take(16 * 1024).collect();
+        stream.write_all(&piece).await?;
+    }
+}
+
+/// A block of the deflate format that never ends: a zero, then copies of it, 258 at a time.
+#[derive(Debug, Default)]
+struct Zeros {
+    /// Bits that have been given.
+    bits: usize,
+}
+
+impl Zeros {
+    /// Of a block that is not the last one, with the fixed codes; then a zero.
+    const START: &[u8] = b"010";
+    const FIRST: &[u8] = b"00110000";
+    /// A length of 258, a distance of 1.
+    const COPY: &[u8] = b"1100010100000";
+
+    fn bit(&self, index: usize) -> u8 {
+        let start = [Self::START, Self::FIRST].concat();
+        let bit = match index.checked_sub(start.len()) {
+            None => start[index],
+            Some(after) => Self::COPY[after % Self::COPY.len()],
+        };
+        bit - b'0'
+    }
+}
+
+impl Iterator for Zeros {
+    type Item = u8;
+
+    /// The first bit is the lowest.
+    fn next(&mut self) -> Option<u8> {
+        let byte = (0..8).map(|place| self.bit(self.bits + place) << place).sum();
+        self.bits += 8;
+        Some(byte)
     }
 }
 
@@ -204,6 +260,22 @@ mod tests {
         let (journal, receiver) = receiver(Behaviour::Hang).await;
         assert_eq!(post(&receiver, "/0", r#"{"number":1}"#).await, None);
         assert!(journal.wait_requests(1, 1, Duration::from_secs(5)).await);
+    }
+
+    #[test]
+    fn what_it_pours_is_zeros_compressed() {
+        // As zlib writes a zero and its copies with the fixed codes, but for the bit that says which block is the last.
+        let start: Vec<u8> = Zeros::default().take(6).collect();
+        let bits: String = start
+            .iter()
+            .flat_map(|byte| (0..8).map(move |place| if byte >> place & 1 == 1 { '1' } else { '0' }))
+            .collect();
+        assert!(
+            bits.starts_with("010001100001100010100000110001010000011"),
+            "{bits}"
+        );
+        let repeated: Vec<u8> = Zeros::default().skip(2).take(26).collect();
+        assert_eq!(repeated[..13], repeated[13..]);
     }
 
     #[tokio::test]

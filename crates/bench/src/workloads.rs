@@ -185,6 +185,24 @@ pub(crate) const ALL: &[Workload] = &[
         run: |bed| Box::pin(memory::payloads(bed)),
     },
     Workload {
+        name: "memory-hanging",
+        about: "3,000 events of 256 KiB to a dozen receivers that hang; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::hanging(bed)),
+    },
+    Workload {
+        name: "memory-endpoints",
+        about: "three events of 256 KiB to 10,000 endpoints each; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::endpoints(bed)),
+    },
+    Workload {
+        name: "memory-answers",
+        about: "2,000 receivers that answer with compressed bodies without end; only when named",
+        runs: 0,
+        run: |bed| Box::pin(memory::answers(bed)),
+    },
+    Workload {
         name: "memory-backlog",
         about: "100,000 events while no dispatcher runs, then one; only when named",
         runs: 0,
@@ -192,7 +210,7 @@ pub(crate) const ALL: &[Workload] = &[
     },
     Workload {
         name: "memory-parked",
-        about: "100,000 deliveries that failed and wait an hour for their retry; only when named",
+        about: "1,000,000 deliveries that failed and wait an hour for their retry; only when named",
         runs: 0,
         run: |bed| Box::pin(memory::parked(bed)),
     },

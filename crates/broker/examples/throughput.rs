@@ -11,7 +11,7 @@ use plumbline_broker::{
     BrokerConfig, Consumer, ConsumerSpec, EventMessage, Publisher, RetryMessage, Topology, WorkQueue,
 };
 use plumbline_domain::lane::Lane;
-use plumbline_domain::{DeliveryId, Event, EventId, JsonText, TenantId, Timestamp};
+use plumbline_domain::{DeliveryId, Event, EventId, JsonText, Payload, TenantId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 const EVENTS: WorkQueue = WorkQueue::Events {
@@ -158,6 +158,7 @@ fn event(n: u64) -> EventMessage {
             occurred_at: Timestamp::UNIX_EPOCH,
             endpoints_version: 1,
         },
+        payload: Payload::Carried,
         lane: Lane::Fast,
         chunk: None,
         republished: false,

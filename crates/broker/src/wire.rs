@@ -5,7 +5,7 @@
 
 use plumbline_domain::lane::Lane;
 use plumbline_domain::rate::{Held, Place, Slot};
-use plumbline_domain::{DeliveryId, Event, EventId, JsonText, TenantId, Timestamp};
+use plumbline_domain::{DeliveryId, Event, EventId, JsonText, Payload, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -13,9 +13,11 @@ use serde_json::value::RawValue;
 pub const VERSION: u16 = 1;
 /// The version of a message that carries several events, each as its own message would.
 pub const BUNDLE_VERSION: u16 = 2;
+/// The version of a message that carries an event without its payload, which is in the database.
+pub const REFERENCE_VERSION: u16 = 3;
 /// Events in one message at most: several dispatchers share what was published together.
 pub const BUNDLE_EVENTS_MAX: usize = 64;
-/// From this size on, in bytes, a message takes no further event. A single event may exceed it.
+/// The largest message with several events, in bytes.
 pub const BUNDLE_BYTES_MAX: usize = 32 * 1024;
 /// How a bundle begins, and no other message.
 const BUNDLE_HEAD: &str = r#"{"v":2,"events":["#;
@@ -23,8 +25,10 @@ const BUNDLE_HEAD: &str = r#"{"v":2,"events":["#;
 /// An accepted event on its way to its fan-out, or a chunk of a large one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventMessage {
-    /// The event, whole.
+    /// The event; without its payload if that is stored.
     pub event: Event,
+    /// Where its payload is.
+    pub payload: Payload,
     /// The lane in which it was accepted.
     pub lane: Lane,
     /// Which endpoints this message is for; none means all of them.
@@ -96,6 +100,18 @@ impl Undecodable {
 }
 
 impl EventMessage {
+    /// The first message of an event, which leaves a large payload behind: see [`Event::travelling`].
+    pub fn new(event: Event, lane: Lane) -> Self {
+        let (event, payload) = event.travelling();
+        Self {
+            event,
+            payload,
+            lane,
+            chunk: None,
+            republished: false,
+        }
+    }
+
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Event {
@@ -107,8 +123,12 @@ impl EventMessage {
             occurred_at,
             endpoints_version,
         } = &self.event;
+        let (v, stored_bytes) = match self.payload {
+            Payload::Carried => (VERSION, None),
+            Payload::Stored { bytes } => (REFERENCE_VERSION, Some(bytes)),
+        };
         let head = EventHead {
-            v: VERSION,
+            v,
             id: &id.to_string(),
             tenant: tenant.0,
             event_type: event_type.as_str(),
@@ -117,11 +137,13 @@ impl EventMessage {
             lane: self.lane.as_str(),
             chunk: self.chunk.map(Into::into),
             republished: self.republished,
+            stored_bytes,
         };
-        let payload_bytes =
-            data.as_str().len() + previous_attributes.as_ref().map_or(0, |text| text.as_str().len());
-        let mut body = Vec::with_capacity(payload_bytes + 384);
+        let mut body = Vec::with_capacity(self.event.payload_bytes() + 384);
         write(&mut body, &head);
+        if stored_bytes.is_some() {
+            return body;
+        }
         // Payloads are spliced in rather than serialised: they are valid JSON already, and parsing them once
         // more to prove it is what most of the time would go to.
         body.pop();
@@ -168,17 +190,24 @@ impl TryFrom<EventWire<'_>> for EventMessage {
     type Error = Undecodable;
 
     fn try_from(wire: EventWire<'_>) -> Result<Self, Undecodable> {
-        if wire.v != u64::from(VERSION) {
-            return Err(Undecodable::UnknownVersion(wire.v));
-        }
+        const CARRYING: u64 = VERSION as u64;
+        const REFERRING: u64 = REFERENCE_VERSION as u64;
+        let (data, payload) = match (wire.v, wire.data, wire.stored_bytes) {
+            (CARRYING, Some(data), _) => (data.get(), Payload::Carried),
+            (CARRYING, None, _) => return Err(Undecodable::Field("data")),
+            (REFERRING, _, Some(bytes)) => ("null", Payload::Stored { bytes }),
+            (REFERRING, _, None) => return Err(Undecodable::Field("stored_bytes")),
+            _ => return Err(Undecodable::UnknownVersion(wire.v)),
+        };
         Ok(Self {
             event: Event {
                 id: wire.id.parse().map_err(|_| Undecodable::Field("id"))?,
                 tenant: TenantId(wire.tenant),
                 event_type: wire.event_type.parse().map_err(|_| Undecodable::Field("type"))?,
-                data: JsonText::from_valid(wire.data.get()),
+                data: JsonText::from_valid(data),
                 previous_attributes: wire
                     .previous_attributes
+                    .filter(|_| payload == Payload::Carried)
                     .map(|text| JsonText::from_valid(text.get())),
                 occurred_at: wire
                     .occurred_at
@@ -186,6 +215,7 @@ impl TryFrom<EventWire<'_>> for EventMessage {
                     .map_err(|_| Undecodable::Field("occurred_at"))?,
                 endpoints_version: wire.endpoints_version,
             },
+            payload,
             lane: Lane::parse(wire.lane).ok_or(Undecodable::Field("lane"))?,
             chunk: wire.chunk.map(Into::into),
             republished: wire.republished,
@@ -209,29 +239,31 @@ impl Bundle {
     pub(crate) fn of(messages: &[EventMessage]) -> Vec<Self> {
         let mut bundles: Vec<Self> = vec![];
         for message in messages {
+            let body = message.encode();
             match bundles.last_mut() {
-                Some(bundle) if bundle.takes(message) => bundle.push(message),
+                Some(bundle) if bundle.takes(message.lane, &body) => bundle.push(&body),
                 _ => bundles.push(Self {
                     first: message.event.id,
                     lane: message.lane,
                     count: 1,
-                    body: message.encode(),
+                    body,
                 }),
             }
         }
         bundles
     }
 
-    fn takes(&self, message: &EventMessage) -> bool {
-        self.lane == message.lane && self.count < BUNDLE_EVENTS_MAX && self.body.len() < BUNDLE_BYTES_MAX
+    fn takes(&self, lane: Lane, event: &[u8]) -> bool {
+        let bytes = BUNDLE_HEAD.len() + self.body.len() + event.len() + ",]}".len();
+        self.lane == lane && self.count < BUNDLE_EVENTS_MAX && bytes <= BUNDLE_BYTES_MAX
     }
 
-    fn push(&mut self, message: &EventMessage) {
+    fn push(&mut self, event: &[u8]) {
         if self.count == 1 {
             self.body.splice(..0, BUNDLE_HEAD.bytes());
         }
         self.body.push(b',');
-        self.body.extend_from_slice(&message.encode());
+        self.body.extend_from_slice(event);
         self.count += 1;
     }
 
@@ -344,6 +376,8 @@ struct EventHead<'a> {
     chunk: Option<ChunkWire>,
     #[serde(skip_serializing_if = "is_false")]
     republished: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_bytes: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -360,8 +394,10 @@ struct EventWire<'a> {
     chunk: Option<ChunkWire>,
     #[serde(default)]
     republished: bool,
-    #[serde(borrow)]
-    data: &'a RawValue,
+    #[serde(default)]
+    stored_bytes: Option<u32>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    data: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     previous_attributes: Option<&'a RawValue>,
 }
@@ -414,16 +450,23 @@ impl From<ChunkWire> for Chunk {
 }
 
 trait Wire {
+    /// What it can be read from.
+    const VERSIONS: &'static [u16];
+
     fn version(&self) -> u64;
 }
 
 impl Wire for EventWire<'_> {
+    const VERSIONS: &'static [u16] = &[VERSION, REFERENCE_VERSION];
+
     fn version(&self) -> u64 {
         self.v
     }
 }
 
 impl Wire for RetryWire<'_> {
+    const VERSIONS: &'static [u16] = &[VERSION];
+
     fn version(&self) -> u64 {
         self.v.into()
     }
@@ -435,11 +478,12 @@ fn write(body: &mut Vec<u8>, message: &impl Serialize) {
 
 fn read<'a, T: Wire + Deserialize<'a>>(body: &'a [u8]) -> Result<T, Undecodable> {
     let text = str::from_utf8(body)?;
+    let is_known = |version: u64| T::VERSIONS.iter().any(|known| u64::from(*known) == version);
     match serde_json::from_str::<T>(text) {
-        Ok(wire) if wire.version() == u64::from(VERSION) => Ok(wire),
+        Ok(wire) if is_known(wire.version()) => Ok(wire),
         Ok(wire) => Err(Undecodable::UnknownVersion(wire.version())),
         Err(error) => match serde_json::from_str::<Versioned>(text) {
-            Ok(Versioned { v }) if v != u64::from(VERSION) => Err(Undecodable::UnknownVersion(v)),
+            Ok(Versioned { v }) if !is_known(v) => Err(Undecodable::UnknownVersion(v)),
             _ => Err(error.into()),
         },
     }

@@ -16,6 +16,7 @@ use plumbline_domain::{AttemptOutcome, DeliveryId, EndpointId, Event, Timestamp}
 use plumbline_store::deliveries::{AttemptRow, RecordedAttempt};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use crate::bodies::{Bodies, Body, NoBody};
 use crate::clock::Pass;
 use crate::endpoints::{Endpoints, Target};
 use crate::fanout::{self, patiently};
@@ -31,6 +32,8 @@ const SLOW: Duration = Duration::from_secs(1);
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long to wait before trying an endpoint whose secrets cannot be opened again.
 const UNSIGNABLE_PAUSE: Duration = Duration::from_secs(60);
+/// How long a delivery is put off whose body finds no room in memory.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(2);
 /// How long after it was looked up an endpoint may be called without looking again; with the age of what was looked
 /// up, less than the second that a deletion waits for.
 const KNOWN_FRESH: Duration = Duration::from_millis(100);
@@ -53,7 +56,7 @@ pub struct Due {
     /// Its event.
     pub event: Arc<Event>,
     /// The body, rendered once for all endpoints of a profile.
-    pub body: Bytes,
+    pub body: Body,
     /// Where it goes.
     pub target: Arc<Target>,
     /// Its id.
@@ -78,6 +81,7 @@ pub struct Due {
 pub struct Attempts {
     transport: Transport,
     endpoints: Endpoints,
+    bodies: Arc<Bodies>,
     limiter: Arc<Limiter>,
     recorder: Recorder,
     schedule: RetrySchedule,
@@ -94,6 +98,7 @@ impl Attempts {
     pub fn new(
         transport: Transport,
         endpoints: Endpoints,
+        bodies: Arc<Bodies>,
         limiter: Arc<Limiter>,
         recorder: Recorder,
         schedule: RetrySchedule,
@@ -105,6 +110,7 @@ impl Attempts {
         Self {
             transport,
             endpoints,
+            bodies,
             limiter,
             recorder,
             schedule,
@@ -139,6 +145,16 @@ impl Attempts {
         };
         let Ok(permit) = self.permit(share).await else {
             return part.give_up();
+        };
+        let body = match self.bodies.read(&due.body, &due.target, share).await {
+            Ok(body) => body,
+            Err(NoBody::NoRoom) => {
+                self.metrics.deferred.inc();
+                drop((permit, gate));
+                return self.defer(&due, NO_ROOM_PAUSE, part).await;
+            }
+            // With its tenant: then nothing of it is found when the message comes again.
+            Err(NoBody::Gone) => return part.give_up(),
         };
         if let Some(place) = &mut due.place {
             place.sent();
@@ -182,7 +198,7 @@ impl Attempts {
                     }
                 }
             }
-            let Some(mut request) = request(&due) else {
+            let Some(mut request) = request(&due, &body) else {
                 return part.give_up();
             };
             request.not_after = limit.and(pass).map(|pass| pass.closes.into());
@@ -449,7 +465,7 @@ enum NoPass {
 }
 
 /// The request, signed now; `None` when the endpoint has no keys that we can open.
-fn request(due: &Due) -> Option<AttemptRequest> {
+fn request(due: &Due, body: &Bytes) -> Option<AttemptRequest> {
     let endpoint = &due.target.endpoint;
     let signer = due.target.signer.as_ref()?;
     let now = Timestamp::now();
@@ -458,9 +474,9 @@ fn request(due: &Due) -> Option<AttemptRequest> {
         user_agent: endpoint.profile.user_agent(),
         headers: endpoint
             .profile
-            .headers(&due.event, due.delivery, signer, &due.body, now),
+            .headers(&due.event, due.delivery, signer, body, now),
         custom: due.target.headers.clone(),
-        body: due.body.clone(),
+        body: body.clone(),
         not_after: None,
     })
 }

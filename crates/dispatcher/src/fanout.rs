@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::{self, Attempts, Due};
+use crate::bodies::{Bodies, Body};
 use crate::clock::Clock;
 use crate::endpoints::{Endpoints, Target};
 use crate::metrics::Metrics;
@@ -40,6 +41,8 @@ pub struct FanOut {
     pub publisher: Publisher,
     /// The tenants' endpoints.
     pub endpoints: Endpoints,
+    /// Renders what they send.
+    pub bodies: Arc<Bodies>,
     /// Makes the attempts.
     pub attempts: Arc<Attempts>,
     /// What is counted.
@@ -106,7 +109,7 @@ impl FanOut {
         if message.chunk.is_none() {
             self.metrics.fanned_out.inc();
         }
-        let event = Arc::new(message.event);
+        let (event, payload) = (Arc::new(message.event), message.payload);
         let mut due: Vec<(DeliveryId, Arc<Target>)> = targets
             .into_iter()
             .map(|target| (DeliveryId::derive(event.id, target.endpoint.id), target))
@@ -153,12 +156,9 @@ impl FanOut {
         // hand that others wait for.
         drop(place);
         let mut places = room.places(due.len()).await;
-        let mut bodies = Bodies {
-            event: event.clone(),
-            rendered: vec![],
-        };
+        let mut rendered = Rendered::default();
         let mut dues = due.into_iter().zip(parts).map(|((delivery, target), part)| {
-            let body = bodies.of(&target);
+            let body = rendered.of(&target, || self.bodies.body(&event, payload, &target));
             let due = Due {
                 event: event.clone(),
                 body,
@@ -249,6 +249,7 @@ impl FanOut {
             .into_iter()
             .map(|chunk| EventMessage {
                 event: event.clone(),
+                payload: message.payload,
                 lane: message.lane,
                 chunk: Some(Chunk {
                     number: chunk.number,
@@ -340,20 +341,18 @@ impl Place {
 }
 
 /// Bodies rendered once for each profile.
-struct Bodies {
-    event: Arc<Event>,
-    rendered: Vec<(Profile, bytes::Bytes)>,
-}
+#[derive(Default)]
+struct Rendered(Vec<(Profile, Body)>);
 
-impl Bodies {
+impl Rendered {
     /// The targets are all of one tenant.
-    fn of(&mut self, target: &Target) -> bytes::Bytes {
+    fn of(&mut self, target: &Target, render: impl FnOnce() -> Body) -> Body {
         let profile = target.endpoint.profile;
-        if let Some((_, body)) = self.rendered.iter().find(|(known, _)| *known == profile) {
+        if let Some((_, body)) = self.0.iter().find(|(known, _)| *known == profile) {
             return body.clone();
         }
-        let body = profile.body(&self.event, &target.urls);
-        self.rendered.push((profile, body.clone()));
+        let body = render();
+        self.0.push((profile, body.clone()));
         body
     }
 }

@@ -6,6 +6,7 @@
 //! that it is responsible for is settled in PostgreSQL; see `work`.
 
 pub mod attempt;
+pub mod bodies;
 pub mod clock;
 pub mod config;
 pub mod endpoints;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::Attempts;
+use crate::bodies::Bodies;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::endpoints::Endpoints;
@@ -151,9 +153,11 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     );
     let urls = ResourceUrls::below(config.public_url.as_deref());
     let endpoints = Endpoints::new(store.clone(), vault, urls);
+    let bodies = Arc::new(Bodies::new(store.clone()));
     let attempts = Arc::new(Attempts::new(
         transport.clone(),
         endpoints.clone(),
+        bodies.clone(),
         limiter,
         recorder,
         schedule,
@@ -165,6 +169,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         store: store.clone(),
         publisher: publisher.clone(),
         endpoints: endpoints.clone(),
+        bodies: bodies.clone(),
         attempts: attempts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
@@ -174,6 +179,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         store: store.clone(),
         publisher: publisher.clone(),
         endpoints: endpoints.clone(),
+        bodies,
         attempts: attempts.clone(),
         metrics: metrics.clone(),
         clock,

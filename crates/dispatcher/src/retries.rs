@@ -15,6 +15,7 @@ use plumbline_store::Store;
 use plumbline_store::deliveries::{self, DueDelivery, RecordedAttempt};
 
 use crate::attempt::{Attempts, Due, Share};
+use crate::bodies::Bodies;
 use crate::clock::Clock;
 use crate::endpoints::Endpoints;
 use crate::fanout::patiently;
@@ -33,6 +34,8 @@ pub struct Retries {
     pub publisher: Publisher,
     /// Opens endpoints' secrets.
     pub endpoints: Endpoints,
+    /// Renders what they send.
+    pub bodies: Arc<Bodies>,
     /// Makes the attempts.
     pub attempts: Arc<Attempts>,
     /// What is counted.
@@ -129,6 +132,7 @@ impl Retries {
         let DueDelivery {
             delivery,
             event,
+            payload,
             endpoint,
         } = found;
         let stale =
@@ -166,7 +170,7 @@ impl Retries {
         }
         let target = Arc::new(self.endpoints.open_one(endpoint));
         let due = Due {
-            body: target.endpoint.profile.body(&event, &target.urls),
+            body: self.bodies.body(&event, payload, &target),
             event: Arc::new(event),
             target,
             delivery: delivery.id,

@@ -9,6 +9,10 @@ use crate::{EventId, JsonText, TenantId, Timestamp};
 /// The longest name of an event type, in bytes.
 pub const EVENT_TYPE_BYTES_MAX: usize = 128;
 
+/// The largest payload that an event carries along, in bytes. A larger one stays in the database until it is needed: what
+/// waits in memory is bounded by its number then.
+pub const CARRIED_BYTES_MAX: usize = 16 * 1024;
+
 /// The type of the synthetic test event; nobody can subscribe to it (G20).
 pub const WEBHOOK_TEST: &str = "webhook.test";
 
@@ -84,9 +88,75 @@ pub struct Event {
     pub endpoints_version: i64,
 }
 
+/// Where the payload of an event on its way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// With the event.
+    Carried,
+    /// In the database alone. The event at hand has `null` for it, and no previous attributes.
+    Stored {
+        /// Its size.
+        bytes: u32,
+    },
+}
+
+impl Event {
+    /// The size of its payload, previous attributes included.
+    pub fn payload_bytes(&self) -> usize {
+        let previous = self.previous_attributes.as_ref();
+        self.data.as_str().len() + previous.map_or(0, |json| json.as_str().len())
+    }
+
+    /// The event as it travels, and where its payload is meanwhile: one of more than [`CARRIED_BYTES_MAX`] stays behind.
+    pub fn travelling(self) -> (Self, Payload) {
+        let bytes = self.payload_bytes();
+        if bytes <= CARRIED_BYTES_MAX {
+            return (self, Payload::Carried);
+        }
+        let bare = Self {
+            data: JsonText::from_valid("null"),
+            previous_attributes: None,
+            ..self
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        (bare, Payload::Stored { bytes })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_payload_stays_behind_and_its_size_is_known() {
+        for (data, previous, stored) in [
+            (2, None, None),
+            (CARRIED_BYTES_MAX, None, None),
+            (CARRIED_BYTES_MAX - 10, Some(10), None),
+            (CARRIED_BYTES_MAX - 10, Some(11), Some(16_385)),
+            (256 * 1024, None, Some(262_144)),
+        ] {
+            let text = |bytes: usize| JsonText::from_valid("1".repeat(bytes));
+            let event = Event {
+                id: EventId::new(Timestamp::UNIX_EPOCH, [1; 10]),
+                tenant: TenantId(1),
+                event_type: "bid.created".parse().expect("a name"),
+                data: text(data),
+                previous_attributes: previous.map(text),
+                occurred_at: Timestamp::UNIX_EPOCH,
+                endpoints_version: 3,
+            };
+            let (travelling, payload) = event.clone().travelling();
+            match stored {
+                None => assert_eq!((travelling, payload), (event, Payload::Carried)),
+                Some(bytes) => {
+                    assert_eq!(payload, Payload::Stored { bytes });
+                    assert_eq!(travelling.payload_bytes(), 4);
+                    assert_eq!(travelling.id, event.id);
+                }
+            }
+        }
+    }
 
     #[test]
     fn s1_04_event_types_are_dotted_names() {

@@ -29,7 +29,7 @@ pub mod signing;
 pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
 pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
 pub use endpoint::{CustomHeaders, DisabledReason, Endpoint, Subscription};
-pub use event::{Event, EventType};
+pub use event::{Event, EventType, Payload};
 pub use ids::{
     ApiKeyId, BidId, ChangeOrderId, CompanyId, ContactId, DeliveryId, EndpointId, EventId, OpportunityId,
     PayAppId, ProjectId, SessionId, TenantId, UserId,

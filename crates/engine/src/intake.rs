@@ -110,20 +110,12 @@ struct Keyed {
 
 impl Request {
     fn bytes(&self) -> usize {
-        self.events.iter().map(payload_bytes).sum()
+        self.events.iter().map(Event::payload_bytes).sum()
     }
 
     fn idempotency(&self) -> Option<(TenantId, String)> {
         self.keyed.as_ref().map(|keyed| (self.tenant, keyed.key.clone()))
     }
-}
-
-fn payload_bytes(event: &Event) -> usize {
-    event.data.as_str().len()
-        + event
-            .previous_attributes
-            .as_ref()
-            .map_or(0, |json| json.as_str().len())
 }
 
 impl Intake {
@@ -159,7 +151,7 @@ impl Intake {
             .fetch_add(events.len() as u64, Ordering::Relaxed);
         let messages = events
             .into_iter()
-            .map(|event| message(event, passage.lane))
+            .map(|event| EventMessage::new(event, passage.lane))
             .collect();
         self.committer.hand_over(messages, passage.sent);
     }
@@ -455,7 +447,7 @@ impl Committer {
                     endpoints_version: version,
                     ..event
                 };
-                message(event, lane)
+                EventMessage::new(event, lane)
             }));
         }
         self.hand_over(messages, sent);
@@ -522,7 +514,7 @@ impl Committer {
     fn publish(&self, messages: Vec<EventMessage>) {
         let bytes = messages
             .iter()
-            .map(|message| EVENT_BYTES + payload_bytes(&message.event))
+            .map(|message| EVENT_BYTES + message.event.payload_bytes())
             .sum();
         self.counters.publishing_bytes.fetch_add(bytes, Ordering::AcqRel);
         let (store, publisher, counters) =
@@ -552,16 +544,6 @@ impl Committer {
             }
             counters.publishing_bytes.fetch_sub(bytes, Ordering::AcqRel);
         });
-    }
-}
-
-/// The first message of an event.
-fn message(event: Event, lane: Lane) -> EventMessage {
-    EventMessage {
-        event,
-        lane,
-        chunk: None,
-        republished: false,
     }
 }
 

@@ -181,13 +181,12 @@ fn keys(messages: &[EventMessage]) -> Vec<(EventId, i32)> {
 /// What the relay publishes may have been published before: even a publication that failed may have arrived.
 fn message(row: OutboxRow) -> EventMessage {
     EventMessage {
-        event: row.event,
-        lane: row.lane,
         chunk: row.chunk.map(|chunk| Chunk {
             number: chunk.number,
             after: chunk.after.0,
             upto: chunk.upto.0,
         }),
         republished: true,
+        ..EventMessage::new(row.event, row.lane)
     }
 }

@@ -272,7 +272,7 @@ async fn due_deliveries_are_looked_up_row_by_row_with_the_partition_known() {
             FROM (SELECT tenant_id, id FROM deliveries WHERE status = 'pending' LIMIT 20) AS waiting";
         let row = db.sql.query_one(sql, &[]).await.expect("ids");
         let arguments = format!("'{}', '{}'", row.get::<_, &str>(0), row.get::<_, &str>(1));
-        let loaded = plan(&db, deliveries::LOAD_DUE, &arguments).await;
+        let loaded = plan(&db, deliveries::LOAD_DUE, &format!("{arguments}, 16384")).await;
         assert!(!loaded.contains("Seq Scan"), "{loaded}");
         let current = plan(&db, deliveries::CURRENT, &arguments).await;
         assert!(!current.contains("Seq Scan"), "{current}");

@@ -20,8 +20,9 @@ use super::{Failure, Fields, RequestId, query::Parameters};
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The longest that a body may take to arrive.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of large bodies in memory at once, over all requests; a request waits for its share.
-const LARGE_BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of large bodies in memory at once, over all requests; a request waits for its share. While one is read into
+/// values it is there twice.
+const LARGE_BODIES_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// From this size on, a body counts as large; smaller ones are bounded by the number of connections.
 const LARGE_BODY_BYTES: usize = 64 * 1024;
 /// What one permit of the budget stands for.
@@ -78,6 +79,11 @@ impl Body {
     /// Its bytes.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Forget its bytes, and keep its share for what was read of it.
+    pub(crate) fn forget(&mut self) {
+        self.bytes = Bytes::new();
     }
 
     /// The members of its JSON object.

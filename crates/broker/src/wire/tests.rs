@@ -13,6 +13,7 @@ fn event(data: &str, previous: Option<&str>) -> EventMessage {
             occurred_at: "2024-02-29T12:34:56.789012345Z".parse().expect("a time"),
             endpoints_version: i64::MAX,
         },
+        payload: Payload::Carried,
         lane: Lane::Bulk,
         chunk: None,
         republished: false,
@@ -61,6 +62,20 @@ fn what_is_on_the_wire_is_a_contract_with_the_release_before() {
         r#""chunk":{"number":3,"after":10,"upto":20},"republished":true,"data":{"n":1},"previous_attributes":{}}"#,
     );
     assert_eq!(String::from_utf8(message.encode()).expect("text"), expected);
+    assert_eq!(
+        EventMessage::decode(expected.as_bytes()).expect("an event"),
+        message
+    );
+
+    message.payload = Payload::Stored { bytes: 262_144 };
+    let expected = concat!(
+        r#"{"v":3,"id":"evt_00000000000077078707070707070707","tenant":42,"type":"bid.accepted","#,
+        r#""occurred_at":"2024-02-29T12:34:56.789012345Z","endpoints_version":9223372036854775807,"lane":"bulk","#,
+        r#""chunk":{"number":3,"after":10,"upto":20},"republished":true,"stored_bytes":262144}"#,
+    );
+    assert_eq!(String::from_utf8(message.encode()).expect("text"), expected);
+    message.event.data = JsonText::from_valid("null");
+    message.event.previous_attributes = None;
     assert_eq!(
         EventMessage::decode(expected.as_bytes()).expect("an event"),
         message
@@ -137,6 +152,7 @@ fn what_cannot_be_read_says_why() {
             event("occurred_at", "\"yesterday\""),
             "the field `occurred_at` has no valid value",
         ),
+        (event("v", "3"), "the field `stored_bytes` has no valid value"),
         (
             event("tenant", "\"secret\""),
             "not a message of this kind: Data error at line 1 column 68",
@@ -225,8 +241,11 @@ fn events_that_travel_together_arrive_as_they_are_and_in_their_order() {
     let small: Vec<_> = (0..150).map(|n| numbered(n, 10, Lane::Fast)).collect();
     assert_eq!(counts(&small), [64, 64, 22]);
     assert_eq!(counts(&[]), [0; 0]);
-    let large: Vec<_> = (0..5).map(|n| numbered(n, 20_000, Lane::Fast)).collect();
-    assert_eq!(counts(&large), [2, 2, 1]);
+    let larger: Vec<_> = (0..5).map(|n| numbered(n, 12_000, Lane::Fast)).collect();
+    assert_eq!(counts(&larger), [2, 2, 1]);
+    for bundle in Bundle::of(&larger) {
+        assert!(bundle.encode().len() <= BUNDLE_BYTES_MAX);
+    }
     let lanes = [Lane::Fast, Lane::Fast, Lane::Bulk, Lane::Fast].map(|lane| numbered(1, 10, lane));
     assert_eq!(counts(&lanes), [2, 1, 1]);
 
@@ -244,6 +263,25 @@ fn events_that_travel_together_arrive_as_they_are_and_in_their_order() {
         EventMessage::decode_all(&small[0].encode()).expect("one event"),
         small[..1],
         "alone, it travels as it always did"
+    );
+}
+
+#[test]
+fn a_large_payload_does_not_travel_and_a_larger_one_of_the_release_before_is_read() {
+    let large = event(&format!("\"{}\"", "x".repeat(16 * 1024)), None);
+    assert_eq!(
+        EventMessage::decode(&large.encode()).expect("an event"),
+        large,
+        "as it was before there were references"
+    );
+    let bare = EventMessage::new(large.event, Lane::Fast);
+    assert_eq!(bare.payload, Payload::Stored { bytes: 16 * 1024 + 2 });
+    let messages = vec![bare; 64];
+    let [bundle] =
+        <[Bundle; 1]>::try_from(Bundle::of(&messages)).expect("without payloads, they fit into one message");
+    assert_eq!(
+        EventMessage::decode_all(&bundle.encode()).expect("a bundle"),
+        messages
     );
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine;
 use plumbline_broker::{BrokerConfig, PublishError, Publisher, Topology, WorkQueue};
 use plumbline_domain::lane::Lane;
-use plumbline_domain::{Event, EventId, JsonText, TenantId, Timestamp};
+use plumbline_domain::{Event, EventId, JsonText, Payload, TenantId, Timestamp};
 
 use plumbline_broker::EventMessage;
 
@@ -297,6 +297,7 @@ pub(crate) fn event(n: u64) -> EventMessage {
             occurred_at: Timestamp::UNIX_EPOCH,
             endpoints_version: 1,
         },
+        payload: Payload::Carried,
         lane: Lane::Fast,
         chunk: None,
         republished: false,

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use plumbline_domain::event::CARRIED_BYTES_MAX;
 use plumbline_domain::{
-    Delivery, DeliveryId, DeliveryStatus, EndpointId, Event, EventId, TenantId, Timestamp,
+    Delivery, DeliveryId, DeliveryStatus, EndpointId, Event, EventId, Payload, TenantId, Timestamp,
 };
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{columns, delivery};
 use crate::endpoints::{EndpointWithSecrets, with_secrets};
 use crate::events::event;
-use crate::row::{Columns, rows_max, same_millisecond, small};
+use crate::row::{Columns, rows_max, same_millisecond, small, unmapped};
 use crate::{Session, StoreError};
 
 /// What is known of a delivery that a redelivered message asks for again.
@@ -62,8 +64,10 @@ pub async fn existing(
 pub struct DueDelivery {
     /// The delivery.
     pub delivery: Delivery,
-    /// Its event.
+    /// Its event; without its payload if that is left where it is stored, because it is large.
     pub event: Event,
+    /// Where its payload is.
+    pub payload: Payload,
     /// Its endpoint, which may be disabled; `None` when it is deleted.
     pub endpoint: Option<EndpointWithSecrets>,
 }
@@ -80,15 +84,16 @@ pub async fn load_due(
         .iter()
         .map(|(tenant, delivery)| (tenant.0, delivery.0))
         .unzip();
-    let rows = session.query(LOAD_DUE, &[&tenants, &ids]).await?;
+    let carried_max = i32::try_from(CARRIED_BYTES_MAX).unwrap_or(i32::MAX);
+    let rows = session.query(LOAD_DUE, &[&tenants, &ids, &carried_max]).await?;
     let due = rows
         .iter()
-        .map(|row| Ok((delivery(row)?, event(row)?)))
+        .map(|row| Ok((delivery(row)?, event(row)?, payload(row)?)))
         .collect::<Result<Vec<_>, StoreError>>()?;
 
     let mut wanted: Vec<(TenantId, EndpointId)> = due
         .iter()
-        .map(|(delivery, _)| (delivery.tenant, delivery.endpoint))
+        .map(|(delivery, ..)| (delivery.tenant, delivery.endpoint))
         .collect();
     wanted.sort_unstable();
     wanted.dedup();
@@ -101,25 +106,41 @@ pub async fn load_due(
             .map(|found| (found.endpoint.id, found))
             .collect()
     };
-    let due = due.into_iter().map(|(delivery, event)| {
+    let due = due.into_iter().map(|(delivery, event, payload)| {
         let endpoint = endpoints.get(&delivery.endpoint).cloned();
         DueDelivery {
             delivery,
             event,
+            payload,
             endpoint,
         }
     });
     Ok(due.collect())
 }
 
-/// By both primary keys; partitions are pruned row by row.
+fn payload(row: &Row) -> Result<Payload, StoreError> {
+    let stored: Option<i32> = row.column("stored_bytes")?;
+    Ok(match stored {
+        None => Payload::Carried,
+        Some(bytes) => Payload::Stored {
+            bytes: u32::try_from(bytes).map_err(|_| unmapped("stored_bytes"))?,
+        },
+    })
+}
+
+/// By both primary keys; partitions are pruned row by row. The size of a payload is known without reading it.
 pub(crate) const LOAD_DUE: &str = concat!(
     "SELECT ",
     columns!(),
-    ", event.data, event.previous_attributes, event.occurred_at, event.endpoints_version
+    ", CASE WHEN size.bytes <= $3 THEN event.data ELSE 'null' END AS data,
+            CASE WHEN size.bytes <= $3 THEN event.previous_attributes END AS previous_attributes,
+            CASE WHEN size.bytes > $3 THEN size.bytes END AS stored_bytes,
+            event.occurred_at, event.endpoints_version
         FROM unnest($1::bigint[], $2::uuid[]) AS wanted (tenant_id, id)
         JOIN deliveries AS delivery ON delivery.tenant_id = wanted.tenant_id AND delivery.id = wanted.id
         JOIN events AS event ON event.tenant_id = delivery.tenant_id AND event.id = delivery.event_id
+        CROSS JOIN LATERAL (
+            SELECT octet_length(event.data) + coalesce(octet_length(event.previous_attributes), 0) AS bytes) AS size
         WHERE delivery.status = 'pending'"
 );
 

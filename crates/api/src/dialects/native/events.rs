@@ -56,11 +56,13 @@ pub(super) async fn publish(
 ) -> Result<HttpResponse, Failure> {
     let tenant = caller.may(Scope::EventsWrite, Access::Write)?;
     let Mutation {
-        body,
+        mut body,
         request_id,
         idempotency,
     } = incoming.read().await?;
     let Publication { events, is_batch } = read_publication(body.bytes()).await?;
+    // The events have texts of their own, and the commit may take a while.
+    body.forget();
 
     let keyed = idempotency.map(|idempotency| KeyedAnswer {
         idempotency,
