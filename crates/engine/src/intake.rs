@@ -28,7 +28,7 @@ use crate::{Error, StoredResponse};
 /// Events in one commit at most.
 const BATCH_EVENTS_MAX: usize = 512;
 /// Payload bytes in one commit at most; a single request may exceed it alone.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// With no more events than this on their way to the disk, the next ones follow at once: there is no crowd to share a
 /// commit with.
 const FEW_EVENTS: usize = 4;

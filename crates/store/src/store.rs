@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod};
 use tokio_postgres::Config;
 
 use crate::session::STATEMENT_TIME_MAX;
@@ -104,6 +104,8 @@ impl Store {
         );
         let pool = Pool::builder(manager)
             .max_size(config.pool_size.max(1))
+            // The one that was used last: a connection keeps buffers as large as its largest statement, so few of them do.
+            .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| StoreError::other(error.to_string()))?;
         Ok(Self {

@@ -47,7 +47,7 @@ const MANY_ENDPOINTS: usize = 10_000;
 const MANY_ENDPOINTS_EVENTS: usize = 3;
 /// Each of a receiver that pours an endless answer back: more than may be in flight at once.
 const ANSWERED_ENDPOINTS: usize = 2_000;
-const ANSWERED_EVENTS: usize = 5;
+const ANSWERED_EVENTS: usize = 3;
 /// Connections that publish batches of a thousand events: more would only wait for each other.
 const BATCH_CONNECTIONS: usize = 8;
 const LARGE_EVENTS: usize = 4_000;
