@@ -138,7 +138,7 @@ async fn a_backlog_of_large_payloads_is_taken_in_hand_in_parts() {
     forget(&stack);
     // Each of them is in flight or was put off; those that hang are probed by a few for as long as it takes.
     wait_recorded(&stack, 480).await;
-    check(&stack, 400);
+    check(&stack, 250);
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn retries_of_large_payloads_are_loaded_in_parts() {
     .await;
     forget(&stack);
     wait_ended(&stack, 300, "exhausted").await;
-    check(&stack, 400);
+    check(&stack, 200);
 }
 
 #[tokio::test]
