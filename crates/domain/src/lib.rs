@@ -25,6 +25,7 @@ pub mod resource;
 pub mod retry;
 pub mod secret;
 pub mod signing;
+pub mod verification;
 
 pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
 pub use delivery::{Delivery, DeliveryKind, DeliveryStatus, FailureCode};
