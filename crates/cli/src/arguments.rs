@@ -4,14 +4,23 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use plumbline_domain::{Role, Scopes, TenantId};
-use plumbline_runtime::config::{BrokerArgs, LogArgs, MasterKeysArgs, Sensitive, positive_duration};
+use plumbline_domain::{Profile, Role, Scopes, TenantId};
+use plumbline_runtime::config::{
+    BrokerArgs, LogArgs, MasterKeysArgs, Sensitive, positive_duration, public_url,
+};
 
-/// Plumbline's command line: bring the database schema up to date; make tenants, API keys and users; find out what is
-/// wrong, and put it right.
+use crate::commands::DeveloperCommand;
+use crate::output::Color;
+
+/// Plumbline's command line, for those who build receivers and for those who run the service.
 ///
-/// Results go to standard output, everything else to standard error. Exit codes: 0 done, 64 the arguments or a value
-/// are not accepted, 69 the database or the broker is not available, 1 anything else; those of `doctor` are its own.
+/// Developers receive events on their own machine, publish some, look at deliveries and send them again; these commands
+/// speak to the API (PLUMBLINE_URL, PLUMBLINE_API_KEY). Operators bring the database schema up to date, make tenants, API
+/// keys and users, find out what is wrong, and put it right; these need the services' own settings.
+///
+/// Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 something failed or did not
+/// succeed, 64 the arguments or a value are not accepted, 69 the API, the database or the broker is not available, 77 the
+/// API key may not do that; those of `doctor` are its own.
 #[derive(Debug, Parser)]
 #[command(name = "plumbline", version, arg_required_else_help = true)]
 pub(crate) struct Arguments {
@@ -27,9 +36,33 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The API to speak to, and as whom.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Access {
+    // Not required for clap, as above.
+    /// The API's address, such as https://hooks.example.com
+    #[arg(long, env = "PLUMBLINE_URL", value_name = "URL", global = true, value_parser = public_url, help_heading = "API")]
+    pub(crate) url: Option<String>,
+
+    /// An API key; better kept in the variable than in a command line
+    #[arg(
+        long,
+        env = "PLUMBLINE_API_KEY",
+        value_name = "KEY",
+        global = true,
+        hide_env_values = true,
+        help_heading = "API"
+    )]
+    pub(crate) api_key: Option<Sensitive>,
 }
 
 /// The database to work on.
@@ -50,6 +83,9 @@ pub(crate) struct DatabaseUrl {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// What developers do.
+    #[command(flatten)]
+    Developer(DeveloperCommand),
     /// Bring the database schema up to date; safe to repeat, and while processes run
     ///
     /// With --json: {"applied":["V1__…"]}
@@ -277,6 +313,14 @@ fn scopes(text: &str) -> Result<Scopes, String> {
     Scopes::parse(names).map_err(|error| error.to_string())
 }
 
+/// The profile of this name.
+pub(crate) fn profile(text: &str) -> Result<Profile, String> {
+    Profile::parse(text).ok_or_else(|| {
+        let all = Profile::ALL.map(Profile::as_str);
+        format!("write one of {}", all.join(", "))
+    })
+}
+
 fn role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| "write company_admin or member".to_owned())
 }
@@ -307,6 +351,22 @@ mod tests {
             "dead requeue --amqp-url amqp://b --all",
             "dead drop --amqp-url amqp://b --all --yes",
             "secrets rekey --master-keys k2:x,k1:x",
+            "listen --forward-to http://localhost:3000/hook --events bid.accepted,bid.rejected --retry",
+            "listen --forward-to http://localhost:3000 --profile buildr --retry 2 --url http://a.example --api-key k",
+            "trigger bid.accepted --data {} --wait",
+            "deliveries --status failed --endpoint 17 --type bid.accepted --since 1h --limit 5",
+            "deliveries --follow --json --color never",
+            "delivery dlv_01900000000070008000000000000001",
+            "replay dlv_01900000000070008000000000000001 --wait",
+            "recover 17 --since 2h --until 1h --dry-run",
+            "endpoints --url http://a.example",
+            "endpoints create https://a.example/hook --events bid.accepted --header X-Team:sales --api-key k",
+            "endpoints rotate 17 --activate-in 1h",
+            "endpoints delete 17 --yes",
+            "events --type bid.accepted",
+            "event-types bid.accepted",
+            "verify --secret whsec_x --header BuildWorkPro-Signature:x --tolerance 1h",
+            "completions fish",
         ] {
             let arguments = ["plumbline"].into_iter().chain(line.split(' '));
             assert!(Arguments::try_parse_from(arguments).is_ok(), "{line}");
@@ -321,6 +381,18 @@ mod tests {
             "tenant delete --yes",
             "dead requeue --amqp-url amqp://b",
             "dead drop --amqp-url amqp://b 00ff --all",
+            "listen",
+            "listen --forward-to localhost:3000",
+            "listen --forward-to http://localhost:3000 --profile svix",
+            "trigger Bid",
+            "deliveries --status lost",
+            "deliveries --follow --since 1h",
+            "delivery 17",
+            "recover 17",
+            "recover 17 --since yesterday",
+            "events evt_01900000000070008000000000000001 --type bid.accepted",
+            "verify --secret whsec_x",
+            "completions tcsh",
         ] {
             let arguments = ["plumbline"].into_iter().chain(line.split(' '));
             assert!(Arguments::try_parse_from(arguments).is_err(), "{line}");

@@ -1,4 +1,4 @@
-//! The commands: each is one use case of the engine.
+//! The commands: an operator's is one use case of the engine, a developer's a conversation with the API.
 
 use plumbline_domain::{Role, Scopes, TenantId};
 use plumbline_engine::administration::{Administration, PASSWORD_BYTES_MAX};
@@ -7,11 +7,24 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 
 mod care;
+mod deliveries;
+mod delivery;
+mod developer;
+mod endpoints;
+mod events;
+mod input;
+mod listen;
+mod recover;
+mod trigger;
+mod verify;
+
+pub(crate) use self::developer::DeveloperCommand;
 
 use crate::arguments::{
     ApiKeyCommand, Arguments, Command, DatabaseUrl, SecretsCommand, TenantCommand, UserCommand,
 };
 use crate::outcome::{Done, Failure};
+use crate::output::Output;
 
 /// Connections that a command needs.
 const POOL_SIZE: usize = 2;
@@ -24,6 +37,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Done, Failure> {
     let database = || database(&arguments.database);
     let administration = || Ok::<_, Failure>(Administration::connect(&database()?)?);
     let (json, words, exit_code) = match arguments.command {
+        Command::Developer(command) => {
+            let mut output = Output::new(arguments.color, arguments.json);
+            let exit_code = developer::run(command, &mut output).await?;
+            return Ok(Done::Printed { exit_code });
+        }
         Command::Migrate => well(migrate(&administration()?).await?),
         Command::Tenant(TenantCommand::Create { name }) => {
             well(create_tenant(&administration()?, &name).await?)
@@ -48,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Done, Failure> {
             care::rekey(&administration()?, &master_keys).await?
         }
     };
-    Ok(Done {
+    Ok(Done::Result {
         json: arguments.json.then_some(json),
         words,
         exit_code,

@@ -1,8 +1,10 @@
-//! `plumbline`: the operator's command line.
+//! `plumbline`: the command line, for developers and operators.
 
 mod arguments;
+mod client;
 mod commands;
 mod outcome;
+mod output;
 
 use std::process::ExitCode;
 

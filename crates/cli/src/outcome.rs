@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::client::{ClientError, ProblemKind};
 use plumbline_engine::assembly::SettingError;
 use plumbline_engine::dead::DeadError;
 use plumbline_engine::{Error, story};
@@ -11,26 +12,41 @@ use serde_json::Value;
 
 /// `EX_UNAVAILABLE` of sysexits.
 const EXIT_UNAVAILABLE: u8 = 69;
+/// `EX_NOPERM` of sysexits.
+const EXIT_FORBIDDEN: u8 = 77;
 
-/// A result, to be printed.
-pub(crate) struct Done {
-    /// What `--json` asked for, or `None`.
-    pub(crate) json: Option<Value>,
-    /// The same for people.
-    pub(crate) words: String,
-    /// 0, unless what was found is not well, or not all was done.
-    pub(crate) exit_code: u8,
+/// How a command ended.
+pub(crate) enum Done {
+    /// With a result, to be printed.
+    Result {
+        /// What `--json` asked for, or `None`.
+        json: Option<Value>,
+        /// The same for people.
+        words: String,
+        /// 0, unless what was found is not well, or not all was done.
+        exit_code: u8,
+    },
+    /// It printed its results as they came.
+    Printed {
+        /// 0, unless something did not succeed.
+        exit_code: u8,
+    },
 }
 
 impl Done {
-    /// Print it. A key that nobody could read is lost: then the command has failed.
+    /// Print what there is to print. A key that nobody could read is lost: then the command has failed.
     pub(crate) fn print(self) -> ExitCode {
-        let text = match self.json {
-            Some(json) => json.to_string(),
-            None => self.words,
+        let (text, exit_code) = match self {
+            Self::Printed { exit_code } => return ExitCode::from(exit_code),
+            Self::Result {
+                json: Some(json),
+                exit_code,
+                ..
+            } => (json.to_string(), exit_code),
+            Self::Result { words, exit_code, .. } => (words, exit_code),
         };
         match writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
-            Ok(()) => ExitCode::from(self.exit_code),
+            Ok(()) => ExitCode::from(exit_code),
             Err(error) => Failure::Output(error).report(),
         }
     }
@@ -51,6 +67,12 @@ pub(crate) enum Failure {
     /// The dead messages could not be dealt with.
     #[error(transparent)]
     Dead(#[from] DeadError),
+    /// What was given cannot be used: which argument, what is wrong, and the remedy.
+    #[error("{0}")]
+    Argument(String),
+    /// The API did not do it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// No password came.
     #[error("the password could not be read from standard input: {0}")]
     Password(#[source] io::Error),
@@ -72,7 +94,17 @@ impl Failure {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NoDatabase | Self::Setting(_) | Self::Password(_) | Self::Unconfirmed(_) => usage(),
+            Self::NoDatabase
+            | Self::Setting(_)
+            | Self::Password(_)
+            | Self::Unconfirmed(_)
+            | Self::Argument(_) => usage(),
+            Self::Client(error) => match error.kind() {
+                ProblemKind::Usage => usage(),
+                ProblemKind::Forbidden => EXIT_FORBIDDEN,
+                ProblemKind::Unavailable => EXIT_UNAVAILABLE,
+                ProblemKind::Other => 1,
+            },
             Self::Dead(_) => EXIT_UNAVAILABLE,
             Self::Engine(Error::Invalid(_) | Error::NotFound(_) | Error::Conflict(_)) => usage(),
             Self::Engine(Error::Unavailable(_)) => EXIT_UNAVAILABLE,

@@ -25,18 +25,31 @@ impl Shutdown {
     /// When the operating system refuses a signal handler, which it does only for signals that cannot be
     /// handled.
     pub fn on_signals() -> Self {
+        Self::after_signals(
+            |name| info!("{name} received: draining; a second signal ends the process at once"),
+            |name| warn!("{name} received while draining: ending now"),
+        )
+    }
+
+    /// As [`on_signals`](Self::on_signals), without a word: for a command that a person stops with Ctrl-C.
+    ///
+    /// # Panics
+    /// As it does.
+    pub fn on_interrupt() -> Self {
+        Self::after_signals(|_| {}, |_| {})
+    }
+
+    fn after_signals(first: fn(&str), second: fn(&str)) -> Self {
         let shutdown = Self::manual();
         let mut terminate = listen(SignalKind::terminate());
         let mut interrupt = listen(SignalKind::interrupt());
         let token = shutdown.token();
 
         tokio::spawn(async move {
-            let name = next(&mut terminate, &mut interrupt).await;
-            info!("{name} received: draining; a second signal ends the process at once");
+            first(next(&mut terminate, &mut interrupt).await);
             token.cancel();
 
-            let name = next(&mut terminate, &mut interrupt).await;
-            warn!("{name} received while draining: ending now");
+            second(next(&mut terminate, &mut interrupt).await);
             process::exit(EXIT_IMPATIENT);
         });
         shutdown

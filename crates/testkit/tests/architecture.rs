@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Each foreign technology has one door, for what ships. The same table stands in `deny.toml`.
-const DOORS: [(&str, &str); 13] = [
+const DOORS: [(&str, &str); 16] = [
     ("lapin", "broker"),
     ("tokio-postgres", "store"),
     ("tokio-postgres-rustls", "store"),
@@ -36,6 +36,9 @@ const DOORS: [(&str, &str); 13] = [
     ("actix-web", "api"),
     ("utoipa", "api"),
     ("tokio-rustls", "dispatcher"),
+    ("hyper-rustls", "cli"),
+    ("clap_complete", "cli"),
+    ("indicatif", "cli"),
     ("hickory-resolver", "runtime"),
     ("tracing-subscriber", "runtime"),
 ];
