@@ -48,9 +48,17 @@ pub(crate) struct Arguments {
 /// The API to speak to, and as whom.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Access {
-    // Not required for clap, as above.
+    // Not required for clap, as above. Its id is not `url`, which an endpoint's is.
     /// The API's address, such as https://hooks.example.com
-    #[arg(long, env = "PLUMBLINE_URL", value_name = "URL", global = true, value_parser = public_url, help_heading = "API")]
+    #[arg(
+        id = "api_url",
+        long = "url",
+        env = "PLUMBLINE_URL",
+        value_name = "URL",
+        global = true,
+        value_parser = public_url,
+        help_heading = "API"
+    )]
     pub(crate) url: Option<String>,
 
     /// An API key; better kept in the variable than in a command line

@@ -244,8 +244,12 @@ pub(crate) fn segment(text: &str) -> String {
         .replace('+', "%20")
 }
 
-/// An error with its causes, none of them twice.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
+/// An error with its causes, none of them twice. That it was the client's says nothing beside its cause.
+pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let error = match error.source() {
+        Some(cause) if error.is::<hyper_util::client::legacy::Error>() => cause,
+        _ => error,
+    };
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

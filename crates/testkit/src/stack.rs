@@ -3,6 +3,7 @@
 mod broker;
 mod cluster;
 mod database;
+mod developer;
 mod process;
 mod script;
 mod servers;
@@ -23,6 +24,7 @@ use url::Url;
 pub use broker::{Broker, Resource};
 pub use cluster::{Cluster, Copies, NODES, TICK};
 pub use database::Database;
+pub use developer::{Developer, Running};
 pub use process::{Log, Process, binary};
 pub use script::value as script_value;
 pub use servers::Servers;

@@ -186,3 +186,92 @@ fn reason(data: &str) -> String {
     }
     serde_json::from_str(data).map_or_else(|_| "it did not say why".to_owned(), |end: End| end.reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Access;
+    use plumbline_runtime::config::Sensitive;
+    use plumbline_testkit::{Receiver, Reply};
+
+    const PATH: &str = "/api/v1/events/stream";
+
+    /// An answer that streams this, and then breaks off.
+    fn streaming(text: &str) -> Reply {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        Reply::Raw(format!("{head}{text}").into())
+    }
+
+    fn live(url: String) -> Live {
+        plumbline_runtime::rustls_provider::install();
+        let client = Client::new(&Access {
+            url: Some(url),
+            api_key: Some(Sensitive::new("plk_test_x")),
+        });
+        Live::open(client.expect("a client"), "events/stream", Query::default())
+    }
+
+    async fn told(live: &mut Live) -> String {
+        match live.next().await {
+            Happening::Connected => "connected".to_owned(),
+            Happening::Message(message) => message.data,
+            Happening::Lost { why, .. } => format!("lost: {why}"),
+            Happening::Failed(error) => format!("failed: {error}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_after_the_last_message_until_the_key_is_gone() {
+        let api = Receiver::start().await;
+        api.script(
+            PATH,
+            [
+                streaming("event: ready\ndata: {}\n\nid: evt_1\ndata: one\n\n: here\n\nid: evt_2\ndata: tw"),
+                Reply::status(502),
+                streaming("event: ready\ndata: {}\n\nid: evt_2\ndata: two\n\nevent: end\ndata: {\"reason\":\"shutdown\"}\n\n"),
+                streaming("event: ready\ndata: {}\n\nevent: end\ndata: {\"reason\":\"signed_out\"}\n\n"),
+            ],
+        );
+        let mut live = live(api.url(""));
+        for expected in [
+            "connected",
+            "one",
+            "lost: ",
+            "lost: ",
+            "connected",
+            "two",
+            "lost: the API stops",
+            "connected",
+            "failed: the API ended the stream, because the API key is no longer valid",
+        ] {
+            let told = told(&mut live).await;
+            assert!(told.starts_with(expected), "{told}, not {expected}");
+        }
+        let asked = api.requests_on(PATH);
+        let after: Vec<_> = asked
+            .iter()
+            .map(|request| request.header("last-event-id"))
+            .collect();
+        assert_eq!(after, [None, Some("evt_1"), Some("evt_1"), Some("evt_2")]);
+        assert!(
+            asked
+                .iter()
+                .all(|request| request.the("authorization") == "Bearer plk_test_x")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_does_not_work_at_first_is_said_at_once() {
+        let api = Receiver::start().await;
+        let problem = r#"{"detail":"the API key lacks the scope `events:read`","code":"scope_insufficient"}"#;
+        api.always_on(PATH, Reply::status(403).body(problem));
+        let told_of_scope = told(&mut live(api.url(""))).await;
+        assert!(
+            told_of_scope.contains("`events:read`; use a key that has it"),
+            "{told_of_scope}"
+        );
+        api.go_down();
+        let told_of_nobody = told(&mut live(api.url(""))).await;
+        assert!(told_of_nobody.contains("cannot be reached"), "{told_of_nobody}");
+    }
+}

@@ -69,7 +69,7 @@ impl fmt::Display for Restoration {
 /// What the signature fits, in words.
 pub(super) fn in_words(changes: &[Restoration]) -> String {
     let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
-    format!("it {}", changes.join(" and "))
+    format!("the body {}", changes.join(" and "))
 }
 
 /// What was undone, and what that made of the body.

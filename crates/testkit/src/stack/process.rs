@@ -256,6 +256,7 @@ impl Drop for Process {
     }
 }
 
+/// Send a process a signal, by its name without `SIG`.
 pub(super) fn signal(name: &str, pid: u32) {
     // The shell has its own `kill`, wherever the program may be.
     let sent = Command::new("sh")
@@ -303,7 +304,12 @@ impl Program {
     }
 
     fn spawn(&self) -> Child {
-        let child = self.command(&[]).stdout(self.log.file()).spawn();
+        self.spawn_with(&[], &self.log)
+    }
+
+    /// Start it with these arguments; what it writes to standard output goes there.
+    pub(super) fn spawn_with(&self, arguments: &[&str], stdout: &Log) -> Child {
+        let child = self.command(arguments).stdout(stdout.file()).spawn();
         child.unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display()))
     }
 

@@ -8,6 +8,8 @@ mod buildmarkets;
 mod buildr;
 mod care;
 mod catalogue;
+mod cli_deliveries;
+mod cli_listen;
 mod documents;
 mod emit;
 mod encrypted;
