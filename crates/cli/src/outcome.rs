@@ -87,6 +87,10 @@ pub(crate) enum Failure {
 impl Failure {
     /// Say why on standard error.
     pub(crate) fn report(&self) -> ExitCode {
+        // Who closes a pipe, as `head` does, has read enough; the exit code still says that there was more.
+        if matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            return ExitCode::from(self.exit_code());
+        }
         // If the stream is gone there is nobody to tell; the exit code still speaks.
         let _ = writeln!(io::stderr(), "error: {}", self.message());
         ExitCode::from(self.exit_code())

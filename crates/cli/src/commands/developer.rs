@@ -1,7 +1,5 @@
 //! The developers' commands: they speak to the API, or to nobody, and never need a database.
 
-use std::io;
-
 use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
 
@@ -50,7 +48,10 @@ pub(super) async fn run(command: DeveloperCommand, output: &mut Output) -> Resul
         DeveloperCommand::EventTypes(asked) => events::event_types(asked, output).await,
         DeveloperCommand::Verify(asked) => verify::run(&asked, output),
         DeveloperCommand::Completions(CompletionsArgs { shell }) => {
-            clap_complete::generate(shell, &mut Arguments::command(), "plumbline", &mut io::stdout());
+            // It panics where it cannot write; to memory it always can.
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Arguments::command(), "plumbline", &mut script);
+            output.line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(0)
         }
     }

@@ -16,7 +16,7 @@ use crate::arguments::Access;
 use crate::client::wire::{self, Endpoint, EndpointStats, Rotated, SentTest, Stats};
 use crate::client::{Client, ClientError, Query};
 use crate::outcome::Failure;
-use crate::output::{BAD, BOLD, Cell, DIM, GOOD, Output, Table, WARN, age, paint, when};
+use crate::output::{BAD, BOLD, Cell, DIM, GOOD, Output, Table, WARN, age, count, paint, when};
 
 /// Endpoints that are listed at most: more than a tenant has.
 const ENDPOINTS_MAX: usize = 10_000;
@@ -315,7 +315,10 @@ fn state(endpoint: &Endpoint) -> Cell {
         endpoint.consecutive_failures,
     ) {
         (true, _, 0) => Cell::new("active", GOOD),
-        (true, _, failures) => Cell::new(format!("active, {failures} failures"), WARN),
+        (true, _, failures) => {
+            let failures = count(usize::try_from(failures).unwrap_or(usize::MAX), "failure");
+            Cell::new(format!("active, {failures}"), WARN)
+        }
         (false, Some(reason), _) => Cell::new(format!("disabled: {}", reason.replace('_', " ")), BAD),
         (false, None, _) => Cell::new("disabled", BAD),
     }
