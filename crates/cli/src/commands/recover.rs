@@ -22,7 +22,7 @@ const REST_MAX: Duration = Duration::from_secs(15);
 
 /// Send again what an endpoint did not take: its failed, exhausted and skipped deliveries since a time
 ///
-/// Counts them first and asks; then shows how far they are until all are settled, or those that are left wait for retries.
+/// What has arrived by another delivery meanwhile, or is on its way, is left out. Counts them first and asks; then shows how far they are until all are settled, or those that are left wait for retries.
 /// Ctrl-C ends the showing, not the sending. Exit code 1 when some did not succeed. Needs a key with the scope
 /// webhooks:manage.
 ///

@@ -42,8 +42,11 @@ async fn events_arrive_as_the_dispatcher_sends_them_and_none_is_missed_while_the
     let mut listening = developer.start("listen", &arguments);
     listening.wait_for("Connected", 1).await;
 
-    // The same event to both: the same bytes, the same headers, each signed with its own secret.
-    let triggered = developer.ends(&["trigger", "bid.accepted", "--json"]).await;
+    // The same event to both, written as its publisher likes it: the same bytes, the same headers, each signed with its own secret.
+    let data = "{\n  \"id\": 22,\n  \"n\": 1e400\n}";
+    let triggered = developer
+        .ends(&["trigger", "bid.accepted", "--data", data, "--json"])
+        .await;
     assert_eq!(triggered.code, Some(0), "{triggered:#?}");
     let event = text(&triggered.json(), "eventId").to_owned();
     api.publish("bid.rejected", json!({"id": 1})).await;
@@ -57,6 +60,7 @@ async fn events_arrive_as_the_dispatcher_sends_them_and_none_is_missed_while_the
     real.verify(&endpoint.secret).expect("signed with the endpoint's");
     assert_eq!((local.event_id(), &local.body), (real.event_id(), &real.body));
     assert_eq!((local.event_id(), names(&local)), (&*event, names(&real)));
+    assert!(String::from_utf8_lossy(&local.body).contains(data));
 
     // What is accepted while nobody streams comes when somebody does again.
     let host = stack.database().connect().await;
