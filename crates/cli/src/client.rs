@@ -24,7 +24,7 @@ use self::wire::{Envelope, Page};
 use crate::arguments::Access;
 
 pub(crate) use self::failure::{ClientError, ProblemKind};
-pub(crate) use self::live::{Happening, Live};
+pub(crate) use self::live::{Happening, Live, Start};
 
 /// The longest that the API may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

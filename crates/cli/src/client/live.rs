@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::Method;
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::header::{DATE, HeaderMap, HeaderValue};
+use plumbline_domain::{EventId, Timestamp};
 use plumbline_runtime::backoff::Backoff;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -43,6 +44,15 @@ pub(crate) enum Happening {
     Failed(ClientError),
 }
 
+/// Where a stream goes on that lost its connection before it told anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Where it began: its messages are events, which are in order of their ids, and these of their times.
+    Event,
+    /// Anew.
+    Anew,
+}
+
 /// A stream. Dropped, it ends.
 pub(crate) struct Live {
     happenings: mpsc::Receiver<Happening>,
@@ -52,13 +62,14 @@ pub(crate) struct Live {
 impl Live {
     /// Open the stream at a path below `/api/v1/`. What does not work at the first try is a failure, unless it may pass;
     /// after that only what cannot pass is.
-    pub(crate) fn open(client: Client, path: &'static str, query: Query) -> Self {
+    pub(crate) fn open(client: Client, path: &'static str, query: Query, start: Start) -> Self {
         let (sender, happenings) = mpsc::channel(WAITING_MAX);
         let task = tokio::spawn(async move {
             let mut stream = Stream {
                 client,
                 path,
                 query,
+                start,
                 last_id: None,
                 backoff: Backoff::new(WAITS.0, WAITS.1),
                 was_connected: false,
@@ -100,6 +111,7 @@ struct Stream {
     client: Client,
     path: &'static str,
     query: Query,
+    start: Start,
     last_id: Option<String>,
     backoff: Backoff,
     was_connected: bool,
@@ -120,7 +132,7 @@ impl Stream {
         }
     }
 
-    async fn connect(&self) -> Result<Incoming, ClientError> {
+    async fn connect(&mut self) -> Result<Incoming, ClientError> {
         let mut headers = vec![];
         let last = self.last_id.as_deref().map(HeaderValue::from_str);
         if let Some(Ok(last)) = last {
@@ -133,6 +145,10 @@ impl Stream {
                 .client
                 .unreachable(format!("no answer within {ANSWER_TIMEOUT:?}")))
         })?;
+        if self.start == Start::Event && self.last_id.is_none() {
+            // By the service's clock: ours may be another one.
+            self.last_id = first_id(response.headers());
+        }
         Ok(response.into_body())
     }
 
@@ -166,7 +182,9 @@ impl Stream {
                         reason => return Ok(format!("the API ended it: {reason}")),
                     },
                     _ => {
-                        self.last_id.clone_from(&message.id);
+                        if message.id.is_some() {
+                            self.last_id.clone_from(&message.id);
+                        }
                         self.tell(Happening::Message(message)).await?;
                     }
                 }
@@ -177,6 +195,14 @@ impl Stream {
     async fn tell(&self, happening: Happening) -> Result<(), Ended> {
         self.sender.send(happening).await.map_err(|_| Ended::Unread)
     }
+}
+
+/// The id that an event would have had when this answer was given; none that there is.
+fn first_id(headers: &HeaderMap) -> Option<String> {
+    let date = headers.get(DATE)?.to_str().ok()?;
+    let date = httpdate::parse_http_date(date).ok()?;
+    let date = Timestamp::try_from(date).ok()?;
+    Some(EventId::new(date, [0; 10]).to_string())
 }
 
 fn reason(data: &str) -> String {
@@ -198,7 +224,8 @@ mod tests {
 
     /// An answer that streams this, and then breaks off.
     fn streaming(text: &str) -> Reply {
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\
+            date: Sat, 25 Apr 2026 17:42:01 GMT\r\n\r\n";
         Reply::Raw(format!("{head}{text}").into())
     }
 
@@ -208,7 +235,12 @@ mod tests {
             url: Some(url),
             api_key: Some(Sensitive::new("plk_test_x")),
         });
-        Live::open(client.expect("a client"), "events/stream", Query::default())
+        Live::open(
+            client.expect("a client"),
+            "events/stream",
+            Query::default(),
+            Start::Event,
+        )
     }
 
     async fn told(live: &mut Live) -> String {
@@ -226,6 +258,7 @@ mod tests {
         api.script(
             PATH,
             [
+                streaming("event: ready\ndata: {}\n\n"),
                 streaming("event: ready\ndata: {}\n\nid: evt_1\ndata: one\n\n: here\n\nid: evt_2\ndata: tw"),
                 Reply::status(502),
                 streaming("event: ready\ndata: {}\n\nid: evt_2\ndata: two\n\nevent: end\ndata: {\"reason\":\"shutdown\"}\n\n"),
@@ -234,6 +267,8 @@ mod tests {
         );
         let mut live = live(api.url(""));
         for expected in [
+            "connected",
+            "lost: the connection was closed",
             "connected",
             "one",
             "lost: ",
@@ -252,7 +287,16 @@ mod tests {
             .iter()
             .map(|request| request.header("last-event-id"))
             .collect();
-        assert_eq!(after, [None, Some("evt_1"), Some("evt_1"), Some("evt_2")]);
+        let start = EventId::new("2026-04-25T17:42:01Z".parse().expect("a time"), [0; 10]).to_string();
+        let [began, ids @ ..] = &after[1..] else {
+            panic!("{after:?}");
+        };
+        assert_eq!(
+            (after[0], *began),
+            (None, Some(&*start)),
+            "before there was an event"
+        );
+        assert_eq!(ids, [Some("evt_1"), Some("evt_1"), Some("evt_2")]);
         assert!(
             asked
                 .iter()

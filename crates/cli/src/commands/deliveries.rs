@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::arguments::Access;
 use crate::client::wire::{self, Delivery};
-use crate::client::{Client, Happening, Live, Query};
+use crate::client::{Client, Happening, Live, Query, Start};
 use crate::outcome::Failure;
 use crate::output::{Cell, DIM, Output, Table, WARN, answer_style, moment, paint, status_style, until, when};
 
@@ -148,7 +148,12 @@ fn next(delivery: &Delivery, now: Timestamp) -> String {
 
 /// Show the newest, oldest of them first, then each as it changes.
 async fn follow(client: Client, query: Query, limit: usize, output: &mut Output) -> Result<u8, Failure> {
-    let mut live = Live::open(client.clone(), "webhook-deliveries/stream", query.clone());
+    let mut live = Live::open(
+        client.clone(),
+        "webhook-deliveries/stream",
+        query.clone(),
+        Start::Anew,
+    );
     let shutdown = Shutdown::on_interrupt();
     // What was shown of each of the newest, so that a page that is read again shows only what is new.
     let mut shown: std::collections::HashMap<String, String> = std::collections::HashMap::new();

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use self::forward::{Ended, Forwarded, Forwarder};
 use crate::arguments::{Access, profile};
 use crate::client::wire::{self, Me, Settings};
-use crate::client::{Client, Happening, Live, Query};
+use crate::client::{Client, Happening, Live, Query, Start};
 use crate::outcome::Failure;
 use crate::output::{BAD, BOLD, DIM, GOOD, Output, WARN, answer_style, clock, count, paint};
 
@@ -105,7 +105,7 @@ pub(super) async fn run(asked: ListenArgs, output: &mut Output) -> Result<u8, Fa
     let types: Vec<&str> = asked.events.iter().map(EventType::as_str).collect();
     let types = (!types.is_empty()).then(|| types.join(","));
     let query = Query::default().with("types", types);
-    let mut live = Live::open(client, "events/stream", query);
+    let mut live = Live::open(client, "events/stream", query, Start::Event);
     let shutdown = Shutdown::on_interrupt();
     let (mut tally, mut seen, mut in_flight) = (Tally::default(), Seen::default(), JoinSet::new());
     let (results, mut answers) = tokio::sync::mpsc::channel::<Forwarded>(IN_FLIGHT_MAX);
@@ -125,7 +125,7 @@ pub(super) async fn run(asked: ListenArgs, output: &mut Output) -> Result<u8, Fa
                     _ => "Connected.",
                 })),
                 Happening::Lost { why, wait } => output.notice(paint(WARN, format!(
-                    "The connection is lost: {why}. Again in {:.1} s; nothing is missed.", wait.as_secs_f64()
+                    "The connection is lost: {why}. It goes on where it broke off, in {:.1} s.", wait.as_secs_f64()
                 ))),
                 Happening::Failed(error) => return Err(error.into()),
                 Happening::Message(message) => {
