@@ -96,13 +96,13 @@ impl Drop for Place {
     }
 }
 
-/// One message of a stream. None of its parts has a line break: JSON is written without.
+/// One message of a stream.
 pub(crate) struct Message {
     /// What kind it is.
     pub(crate) event: &'static str,
     /// From where on a reader may go on.
     pub(crate) id: Option<String>,
-    /// JSON.
+    /// JSON. It may have line breaks between its tokens, as a publisher wrote it; each is told as a line feed.
     pub(crate) data: String,
 }
 
@@ -112,7 +112,11 @@ impl Message {
         if let Some(id) = &self.id {
             let _ = writeln!(text, "id: {id}");
         }
-        let _ = write!(text, "data: {}\n\n", self.data);
+        // What ends a line ends a field: each line is one of its own, and the reader puts them together again.
+        for line in self.data.replace("\r\n", "\n").split(['\n', '\r']) {
+            let _ = writeln!(text, "data: {line}");
+        }
+        text.push('\n');
         text.into()
     }
 }
@@ -334,6 +338,16 @@ mod tests {
         assert_eq!(
             End::SignedOut.message().bytes(),
             "event: end\ndata: {\"reason\":\"signed_out\"}\n\n"
+        );
+
+        let written = Message {
+            event: "event",
+            id: None,
+            data: "{\n \"a\":\r\n1}".to_owned(),
+        };
+        assert_eq!(
+            written.bytes(),
+            "event: event\ndata: {\ndata:  \"a\":\ndata: 1}\n\n"
         );
     }
 }
