@@ -95,6 +95,14 @@ impl ClientError {
         }
     }
 
+    /// What happened, without the remedy, which is to wait.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Unreachable { why, .. } => why.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// Whether there is no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(refused) if refused.status == StatusCode::NOT_FOUND)

@@ -70,9 +70,11 @@ impl Live {
                 path,
                 query,
                 start,
+                began: None,
                 last_id: None,
                 backoff: Backoff::new(WAITS.0, WAITS.1),
                 was_connected: false,
+                is_resumed: false,
                 sender,
             };
             if let Err(Ended::Failed(error)) = stream.run().await {
@@ -112,9 +114,12 @@ struct Stream {
     path: &'static str,
     query: Query,
     start: Start,
+    /// The id that an event would have had when the stream began.
+    began: Option<EventId>,
     last_id: Option<String>,
     backoff: Backoff,
     was_connected: bool,
+    is_resumed: bool,
     sender: mpsc::Sender<Happening>,
 }
 
@@ -123,10 +128,11 @@ impl Stream {
         loop {
             let why = match self.connect().await {
                 Ok(body) => self.follow(body).await?,
-                Err(error) if self.was_connected && error.is_passing() => error.to_string(),
+                Err(error) if self.was_connected && error.is_passing() => error.why(),
                 Err(error) => return Err(Ended::Failed(error)),
             };
             let wait = self.backoff.next();
+            self.is_resumed = self.was_connected;
             self.tell(Happening::Lost { why, wait }).await?;
             sleep(wait).await;
         }
@@ -145,9 +151,10 @@ impl Stream {
                 .client
                 .unreachable(format!("no answer within {ANSWER_TIMEOUT:?}")))
         })?;
-        if self.start == Start::Event && self.last_id.is_none() {
+        if self.start == Start::Event && self.began.is_none() {
             // By the service's clock: ours may be another one.
-            self.last_id = first_id(response.headers());
+            self.began = first_id(response.headers());
+            self.last_id = self.began.map(|id| id.to_string());
         }
         Ok(response.into_body())
     }
@@ -182,6 +189,9 @@ impl Stream {
                         reason => return Ok(format!("the API ended it: {reason}")),
                     },
                     _ => {
+                        if self.is_from_before(&message) {
+                            continue;
+                        }
                         if message.id.is_some() {
                             self.last_id.clone_from(&message.id);
                         }
@@ -192,17 +202,24 @@ impl Stream {
         }
     }
 
+    /// Whether a message is of an event from before the stream began. A stream that goes on tells again what came shortly
+    /// before the last event, and so what nobody asked for, if that was one of the first.
+    fn is_from_before(&self, message: &Message) -> bool {
+        let id = message.id.as_deref().and_then(|id| id.parse::<EventId>().ok());
+        self.is_resumed && id.zip(self.began).is_some_and(|(id, began)| id < began)
+    }
+
     async fn tell(&self, happening: Happening) -> Result<(), Ended> {
         self.sender.send(happening).await.map_err(|_| Ended::Unread)
     }
 }
 
 /// The id that an event would have had when this answer was given; none that there is.
-fn first_id(headers: &HeaderMap) -> Option<String> {
+fn first_id(headers: &HeaderMap) -> Option<EventId> {
     let date = headers.get(DATE)?.to_str().ok()?;
     let date = httpdate::parse_http_date(date).ok()?;
     let date = Timestamp::try_from(date).ok()?;
-    Some(EventId::new(date, [0; 10]).to_string())
+    Some(EventId::new(date, [0; 10]))
 }
 
 fn reason(data: &str) -> String {
@@ -252,17 +269,31 @@ mod tests {
         }
     }
 
+    /// The id of an event of that time.
+    fn id(time: &str) -> String {
+        EventId::new(time.parse().expect("a time"), [0; 10]).to_string()
+    }
+
     #[tokio::test]
     async fn it_goes_on_after_the_last_message_until_the_key_is_gone() {
         let api = Receiver::start().await;
+        let (before, began) = (id("2026-04-25T17:42:00Z"), id("2026-04-25T17:42:01Z"));
+        let (one, two) = (id("2026-04-25T17:42:02Z"), id("2026-04-25T17:42:03Z"));
+        let ready = "event: ready\ndata: {}\n\n";
         api.script(
             PATH,
             [
-                streaming("event: ready\ndata: {}\n\n"),
-                streaming("event: ready\ndata: {}\n\nid: evt_1\ndata: one\n\n: here\n\nid: evt_2\ndata: tw"),
+                streaming(ready),
+                streaming(&format!(
+                    "{ready}id: {before}\ndata: nobody asked\n\nid: {one}\ndata: one\n\n: here\n\nid: {two}\ndata: tw"
+                )),
                 Reply::status(502),
-                streaming("event: ready\ndata: {}\n\nid: evt_2\ndata: two\n\nevent: end\ndata: {\"reason\":\"shutdown\"}\n\n"),
-                streaming("event: ready\ndata: {}\n\nevent: end\ndata: {\"reason\":\"signed_out\"}\n\n"),
+                streaming(&format!(
+                    "{ready}id: {two}\ndata: two\n\nevent: end\ndata: {{\"reason\":\"shutdown\"}}\n\n"
+                )),
+                streaming(&format!(
+                    "{ready}event: end\ndata: {{\"reason\":\"signed_out\"}}\n\n"
+                )),
             ],
         );
         let mut live = live(api.url(""));
@@ -287,21 +318,13 @@ mod tests {
             .iter()
             .map(|request| request.header("last-event-id"))
             .collect();
-        let start = EventId::new("2026-04-25T17:42:01Z".parse().expect("a time"), [0; 10]).to_string();
-        let [began, ids @ ..] = &after[1..] else {
-            panic!("{after:?}");
-        };
         assert_eq!(
-            (after[0], *began),
-            (None, Some(&*start)),
-            "before there was an event"
+            after,
+            [None, Some(&*began), Some(&*one), Some(&*one), Some(&*two)]
         );
-        assert_eq!(ids, [Some("evt_1"), Some("evt_1"), Some("evt_2")]);
-        assert!(
-            asked
-                .iter()
-                .all(|request| request.the("authorization") == "Bearer plk_test_x")
-        );
+        let is_ours =
+            |request: &plumbline_testkit::Received| request.the("authorization") == "Bearer plk_test_x";
+        assert!(asked.iter().all(is_ours));
     }
 
     #[tokio::test]
