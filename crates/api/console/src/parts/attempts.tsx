@@ -1,0 +1,115 @@
+// Every attempt of a delivery: what was sent, what came back, and what to make of it.
+
+import type { Attempt, DeliveryDetail } from '../api/types';
+import { curl, hasHidden } from '../logic/curl';
+import { explain, shortResult } from '../words/explain';
+import { milliseconds } from '../words/time';
+import { Code } from './code';
+import { Icon } from './icons';
+import { Time } from './time';
+import { TimingBar } from './timing';
+
+export function Attempts({ delivery, url }: { delivery: DeliveryDetail; url: string | null }) {
+  const newest = delivery.attempts.length;
+  return (
+    <div>
+      {delivery.attempts.toReversed().map((attempt) => (
+        <OneAttempt key={attempt.number} attempt={attempt} delivery={delivery} url={url} isOpen={attempt.number === newest} />
+      ))}
+    </div>
+  );
+}
+
+function OneAttempt({ attempt, delivery, url, isOpen }: { attempt: Attempt; delivery: DeliveryDetail; url: string | null; isOpen: boolean }) {
+  const explanation = explain(attempt.error?.code ?? null, attempt.responseStatus);
+  const isSuccess = attempt.responseStatus !== null && attempt.responseStatus >= 200 && attempt.responseStatus < 300;
+  const command = url && { url, headers: attempt.requestHeaders, body: delivery.payloadText };
+  return (
+    <details className="attempt" open={isOpen}>
+      <summary>
+        <Icon name="chevron" size={14} />
+        <span>
+          <b>Attempt {attempt.number}</b>
+        </span>
+        <span>
+          <span className={`badge ${isSuccess ? 'good' : 'bad'}`}>{shortResult(attempt.error?.code ?? null, attempt.responseStatus)}</span>
+        </span>
+        <span className="only-wide muted one-line">{explanation?.what ?? 'The receiver took it.'}</span>
+        <span className="small muted nowrap">
+          <Time at={attempt.startedAt} /> · {milliseconds(attempt.durationMs)}
+        </span>
+      </summary>
+      <div className="attempt-body">
+        {explanation && (
+          <div className="note bad">
+            <div>
+              <p>
+                <strong>{explanation.what}</strong>
+              </p>
+              <p>{explanation.remedy}</p>
+              {attempt.error?.message && <p className="small muted">In detail: {attempt.error.message}</p>}
+            </div>
+          </div>
+        )}
+        <section className="stack tight">
+          <h3>Time</h3>
+          <TimingBar attempt={attempt} />
+        </section>
+        <div className="columns">
+          <section className="stack tight">
+            <h3>Response</h3>
+            {attempt.responseStatus === null ? (
+              <p className="muted">There was none.</p>
+            ) : (
+              <>
+                <p>
+                  HTTP <b>{attempt.responseStatus}</b>
+                </p>
+                <Headers headers={attempt.responseHeaders ?? {}} caption="Response headers" />
+                {attempt.responseBody ? (
+                  <Code title="Response body, its first 10 KB" text={attempt.responseBody} doesWrap />
+                ) : (
+                  <p className="muted">The body was empty.</p>
+                )}
+              </>
+            )}
+          </section>
+          <section className="stack tight">
+            <h3>Request headers</h3>
+            <Headers headers={attempt.requestHeaders} caption="Request headers" />
+          </section>
+        </div>
+        {command && (
+          <details>
+            <summary>Reproduce with curl</summary>
+            <div className="stack tight curl">
+              <Code title="curl" text={curl(command)} doesWrap />
+              <p className="hint">
+                The signature is that of this attempt: a receiver that checks the timestamp refuses it after 5 minutes.
+                {hasHidden(attempt.requestHeaders) && " Put the values of the endpoint's own headers in place of REPLACE_…: they are never shown."}
+              </p>
+            </div>
+          </details>
+        )}
+      </div>
+    </details>
+  );
+}
+
+function Headers({ headers, caption }: { headers: Record<string, string>; caption: string }) {
+  const names = Object.keys(headers);
+  if (names.length === 0) return <p className="muted">None recorded.</p>;
+  return (
+    <table className="headers-table">
+      <caption className="sr-only">{caption}</caption>
+      <tbody>
+        {names.map((name) => (
+          <tr key={name}>
+            <th scope="row">{name}</th>
+            <td>{headers[name]}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}

@@ -1,0 +1,30 @@
+// Where a delivery or an endpoint stands, in a word and a colour.
+
+import type { Delivery, Endpoint, Status } from '../api/types';
+import { STATUS_MEANING, statusWord, whyDisabled } from '../words/explain';
+
+const TONES: Record<Status, string> = {
+  pending: 'warn',
+  succeeded: 'good',
+  failed: 'bad',
+  exhausted: 'bad',
+  skipped: '',
+};
+
+export function StatusBadge({ delivery }: { delivery: Pick<Delivery, 'status' | 'attemptCount'> }) {
+  return (
+    <span className={`badge ${TONES[delivery.status]}`} title={STATUS_MEANING[delivery.status]}>
+      {statusWord(delivery)}
+    </span>
+  );
+}
+
+export function EndpointBadge({ endpoint }: { endpoint: Pick<Endpoint, 'isActive' | 'disabledReason'> }) {
+  if (endpoint.isActive) return <span className="badge good">Active</span>;
+  const isByItself = endpoint.disabledReason !== 'manual';
+  return (
+    <span className={isByItself ? 'badge bad' : 'badge'} title={whyDisabled(endpoint.disabledReason)?.what}>
+      {isByItself ? 'Disabled by itself' : 'Disabled'}
+    </span>
+  );
+}

@@ -1,0 +1,230 @@
+// What went wrong with an attempt or a delivery, and what to do about it. One entry for each error code and status
+// that the log can show.
+
+import type { Delivery, Status } from '../api/types';
+
+export interface Explanation {
+  /** What happened, in one sentence. */
+  what: string;
+  /** What the reader can do about it. */
+  remedy: string;
+}
+
+const CODES: Record<string, Explanation> = {
+  timeout: {
+    what: 'The receiver did not send its status line and headers in time (10 s unless the operator chose otherwise).',
+    remedy: 'Answer with a 2xx as soon as the event is stored, and do the work afterwards. If it never arrived there, look for a firewall that drops packets.',
+  },
+  connect_failed: {
+    what: 'No connection could be made: the host refused it, or nothing answered at this address and port.',
+    remedy: 'Check that the server runs, listens on this port, and that its firewall lets the service in.',
+  },
+  dns_failed: {
+    what: 'The host name has no address.',
+    remedy: 'Check the spelling of the URL and the DNS records of the host. A change of DNS is seen at the next attempt.',
+  },
+  tls_failed: {
+    what: 'The TLS handshake failed, or the certificate cannot be trusted: expired, self-signed, for another name, or without its intermediate certificates.',
+    remedy: 'Install a certificate of a public authority for this very name, with the whole chain, and offer TLS 1.2 or newer.',
+  },
+  reset: {
+    what: 'The connection broke before the answer was complete.',
+    remedy: "Look into the receiver's log around this time: a crash, a restart, or a proxy whose limits are too tight. The event may have been processed: the event id tells.",
+  },
+  address_forbidden: {
+    what: 'The host name leads to an address that is not public, so nothing was sent.',
+    remedy: 'Point the name at a public address. Private, loopback and link-local addresses are refused, also when a name turns to one later.',
+  },
+  bad_response: {
+    what: 'What came back was not a valid HTTP answer.',
+    remedy: 'Check that the port speaks HTTPS and that no proxy answers with something else.',
+  },
+  endpoint_disabled: {
+    what: 'The endpoint was disabled when this was due, so nothing was sent.',
+    remedy: 'Enable the endpoint, then send what it missed with Recover.',
+  },
+  endpoint_deleted: {
+    what: 'The endpoint was deleted before this could be delivered.',
+    remedy: 'Nothing is left to send it to. Other endpoints have deliveries of their own of the same event.',
+  },
+};
+
+const AUTHENTICATION: Explanation = {
+  what: 'The receiver refused the request as not authorised.',
+  remedy: "Look at the receiver's own check: does it verify with this endpoint's present secret, over the raw body, and does its clock agree within 5 minutes? If it wants a credential of its own, set it as a custom header.",
+};
+
+const STATUSES: Record<number, Explanation> = {
+  400: {
+    what: 'The receiver says that the request is not valid. Many receivers say so when the signature does not match.',
+    remedy: "Verify with the whole secret of this endpoint, over the raw body before anything parses it. The answer's body may say more.",
+  },
+  401: AUTHENTICATION,
+  402: { what: 'The receiver asks for payment.', remedy: 'The account behind this URL may have been suspended: ask its host.' },
+  403: {
+    what: AUTHENTICATION.what,
+    remedy: `${AUTHENTICATION.remedy} A web application firewall in front of it may also answer 403.`,
+  },
+  404: {
+    what: 'There is nothing at this path.',
+    remedy: "Compare the endpoint's URL with the receiver's route, to the last slash. Then replay the delivery.",
+  },
+  405: {
+    what: 'The path exists, but does not take POST.',
+    remedy: 'Let the receiver accept POST at this URL.',
+  },
+  406: { what: 'The receiver does not want to answer JSON.', remedy: 'Let it ignore the Accept header: any 2xx will do.' },
+  408: {
+    what: 'The receiver gave up waiting for the request.',
+    remedy: 'Its time limit for reading a request is too short, or it was overloaded. It is tried again.',
+  },
+  409: {
+    what: 'The receiver reports a conflict.',
+    remedy: 'If it means that it has this event already, answer 2xx for repetitions: the same event may arrive more than once.',
+  },
+  410: {
+    what: 'The receiver says that it is gone for good, so delivery stopped.',
+    remedy: 'If it is not gone, correct its answer, enable the endpoint if it was disabled by this, and replay. Otherwise delete the endpoint.',
+  },
+  411: { what: 'A proxy wants the length of the body.', remedy: 'It is always sent: look for a proxy in between that strips Content-Length.' },
+  413: {
+    what: 'The receiver, or a proxy before it, finds the body too large.',
+    remedy: 'Raise the limit on request bodies to 512 KB or more, then replay.',
+  },
+  414: { what: 'The receiver finds the URL too long.', remedy: 'Shorten the URL of the endpoint.' },
+  415: {
+    what: 'The receiver does not accept application/json.',
+    remedy: 'Let it accept the content type application/json.',
+  },
+  422: {
+    what: 'The receiver understood the request and does not accept what it says.',
+    remedy: "Read the answer's body. If your application cannot use this event, answer 2xx and ignore it: a 4xx is not tried again.",
+  },
+  429: {
+    what: 'The receiver has too many requests. Its Retry-After is honoured, up to 24 h.',
+    remedy: "Set the endpoint's rate limit below what it can take: what exceeds it is delayed, never dropped.",
+  },
+  500: {
+    what: 'The receiver failed while it processed the request.',
+    remedy: "Look for this event id in the receiver's error log. It is tried again by itself.",
+  },
+  502: {
+    what: 'A proxy before the receiver got no proper answer from it.',
+    remedy: 'Check that the application behind the proxy runs. It is tried again by itself.',
+  },
+  503: {
+    what: 'The receiver is not available at the moment.',
+    remedy: 'Overload or maintenance. It is tried again by itself; use Recover if the outage outlasts the attempts.',
+  },
+  504: {
+    what: 'A proxy before the receiver waited too long for it.',
+    remedy: 'Answer as soon as the event is stored, and do the work afterwards. It is tried again by itself.',
+  },
+};
+
+function ofStatus(status: number): Explanation {
+  const known = STATUSES[status];
+  if (known) return known;
+  if (status < 200) {
+    return {
+      what: `The receiver answered ${status}, which is no final answer.`,
+      remedy: 'Let it answer with a 2xx.',
+    };
+  }
+  if (status < 400) {
+    return {
+      what: `The receiver answered with a redirect (${status}). Redirects are never followed, because they could lead anywhere.`,
+      remedy: 'Set the URL of the endpoint to where the redirect leads: often https instead of http, with or without www or a trailing slash.',
+    };
+  }
+  if (status < 500) {
+    return {
+      what: `The receiver refused the request with ${status}. Such an answer is taken as final, so it is not tried again.`,
+      remedy: "Read the answer's body and the receiver's log, correct the receiver, then replay.",
+    };
+  }
+  return {
+    what: `The receiver failed with ${status}.`,
+    remedy: "Look into the receiver's log around this time. It is tried again by itself.",
+  };
+}
+
+/** What to say of an attempt or a delivery that ended like this; null when it is a success or has not ended. */
+export function explain(error: string | null, status: number | null): Explanation | null {
+  // The endpoint's state says more than the last answer before it.
+  if (error === 'endpoint_disabled' || error === 'endpoint_deleted') return CODES[error] ?? null;
+  if (status !== null) return status >= 200 && status < 300 ? null : ofStatus(status);
+  if (error === null) return null;
+  return (
+    CODES[error] ?? {
+      what: `The attempt failed: ${error.replaceAll('_', ' ')}.`,
+      remedy: "Look into the receiver's log around this time.",
+    }
+  );
+}
+
+/** Every error code that has words of its own. */
+export const EXPLAINED_CODES = Object.keys(CODES);
+
+const SHORT: Record<string, string> = {
+  timeout: 'Timeout',
+  connect_failed: 'No connection',
+  dns_failed: 'Name not found',
+  tls_failed: 'TLS failed',
+  reset: 'Connection broke',
+  address_forbidden: 'Address forbidden',
+  bad_response: 'Not HTTP',
+  endpoint_disabled: 'Endpoint disabled',
+  endpoint_deleted: 'Endpoint deleted',
+};
+
+/** The result in a word or two, for a table: `200`, `Timeout`. */
+export function shortResult(error: string | null, status: number | null): string {
+  if (error === 'endpoint_disabled' || error === 'endpoint_deleted') return SHORT[error] ?? error;
+  if (status !== null) return String(status);
+  return error === null ? '–' : (SHORT[error] ?? error);
+}
+
+const STATUS_WORDS: Record<Status, string> = {
+  pending: 'Pending',
+  succeeded: 'Delivered',
+  failed: 'Failed',
+  exhausted: 'Exhausted',
+  skipped: 'Skipped',
+};
+
+/** A pending delivery that has failed before is one that is retried. */
+export function statusWord(delivery: Pick<Delivery, 'status' | 'attemptCount'>): string {
+  return delivery.status === 'pending' && delivery.attemptCount > 0 ? 'Retrying' : STATUS_WORDS[delivery.status];
+}
+
+export const statusName = (status: Status): string => STATUS_WORDS[status];
+
+/** What a status means, in a sentence. */
+export const STATUS_MEANING: Record<Status, string> = {
+  pending: 'On its way, or waiting for its next attempt.',
+  succeeded: 'The receiver answered with a 2xx.',
+  failed: 'Stopped: the receiver refused it for good, or the endpoint was disabled or deleted.',
+  exhausted: 'All attempts of the retry schedule failed.',
+  skipped: 'The endpoint was disabled at the time, so nothing was sent.',
+};
+
+/** Why an endpoint is disabled, and what to do; null while it is active. */
+export function whyDisabled(reason: string | null): Explanation | null {
+  switch (reason) {
+    case null:
+      return null;
+    case 'consecutive_failures':
+      return {
+        what: 'Disabled by itself after too many failed attempts in a row.',
+        remedy: 'Correct the receiver, enable the endpoint, then recover what it missed.',
+      };
+    case 'gone':
+      return {
+        what: 'Disabled because the receiver answered 410 Gone.',
+        remedy: 'If it is not gone, correct its answer, enable the endpoint, then recover what it missed. Otherwise delete the endpoint.',
+      };
+    default:
+      return { what: 'Disabled by hand.', remedy: 'Enable it when it should receive events again.' };
+  }
+}
