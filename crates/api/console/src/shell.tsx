@@ -53,9 +53,10 @@ export function Shell({ children }: { children: ReactNode }) {
             Menu
           </button>
         </header>
-        <div
+        <aside
           className="side"
           id="side"
+          aria-label="Navigation and account"
           data-open={isOpen || undefined}
           onKeyDown={(event) => {
             if (event.key === 'Escape') setIsOpen(false);
@@ -84,7 +85,7 @@ export function Shell({ children }: { children: ReactNode }) {
             </div>
           </nav>
           <Who />
-        </div>
+        </aside>
         <main id="content" tabIndex={-1}>
           {children}
         </main>
