@@ -122,13 +122,13 @@ function Facts({ delivery }: { delivery: DeliveryDetail }) {
             {profile && <span className="muted"> · {PROFILES[profile].name}</span>}
           </dd>
         </div>
-        <div>
+        <div className="double">
           <dt>Event</dt>
           <dd>
             <Link className="mono break" to={`/events/${delivery.eventId}`}>{delivery.eventId}</Link>
           </dd>
         </div>
-        <div>
+        <div className="double">
           <dt>Delivery</dt>
           <dd className="mono break">{delivery.id}</dd>
         </div>
@@ -151,7 +151,7 @@ function Facts({ delivery }: { delivery: DeliveryDetail }) {
           </div>
         )}
         {delivery.replayOf && (
-          <div>
+          <div className="double">
             <dt>Replay of</dt>
             <dd>
               <Link className="mono break" to={`/deliveries/${delivery.replayOf}`}>{delivery.replayOf}</Link>
@@ -178,7 +178,7 @@ function Body({ delivery }: { delivery: DeliveryDetail }) {
             <p className="muted">{delivery.status === 'pending' ? 'The first one has not ended yet.' : 'None was made.'}</p>
           </div>
         ) : (
-          <Attempts delivery={delivery} url={url} />
+          <Attempts delivery={delivery} url={url} isExplained={delivery.status !== 'succeeded' && !delivery.error?.startsWith('endpoint_')} />
         )}
       </section>
       {delivery.payloadText === null ? (

@@ -5,7 +5,7 @@ import { lazy, Suspense, useState } from 'react';
 import * as calls from '../api/calls';
 import { Problem } from '../api/client';
 import type { Endpoint } from '../api/types';
-import { Spark } from '../parts/charts';
+import { LatencySpark, SuccessSpark } from '../parts/charts';
 import { Confirm } from '../parts/confirm';
 import { DeliveriesTable } from '../parts/deliveries-table';
 import { Empty, Page } from '../parts/page';
@@ -76,7 +76,7 @@ export default function EndpointPage({ id = '' }: Record<string, string>) {
         </div>
         <div className="card-body stack tight">
           <p className="muted">
-            Each request is signed in {PROFILES[data.profile].signature}. Put this endpoint's secret in place of <code>whsec_REPLACE_ME</code>: it was shown when it was made.
+            Each request is signed in its headers: {PROFILES[data.profile].signature}. Put this endpoint's secret in place of <code>whsec_REPLACE_ME</code>: it was shown when it was made.
           </p>
           <Suspense fallback={<Loading />}>
             <Verifier profile={data.profile} secret={null} />
@@ -187,19 +187,18 @@ function State({ endpoint }: { endpoint: Endpoint }) {
 function Health({ endpoint }: { endpoint: Endpoint }) {
   const stats = useDayStats();
   const mine = stats.data?.endpoints.find((each) => each.endpointId === endpoint.id);
-  const rates = mine?.series.map((each) => (each.succeeded + each.unsuccessful === 0 ? null : each.succeeded / (each.succeeded + each.unsuccessful)));
   if (stats.error) return <ProblemNote error={stats.error} retry={() => void stats.refetch()} />;
   return (
     <div className="tiles">
       <div className="tile">
         <span className="tile-name">Success, 24 h</span>
         <span className="tile-value">{percent(mine?.successRate ?? null)}</span>
-        {rates ? <Spark values={rates} most={1} /> : <span className="spark" />}
+        {mine ? <SuccessSpark series={mine.series} /> : <span className="spark" />}
       </div>
       <div className="tile">
         <span className="tile-name">p95, 24 h</span>
         <span className="tile-value">{milliseconds(mine?.p95Ms)}</span>
-        {mine ? <Spark values={mine.series.map((each) => each.p95Ms)} /> : <span className="spark" />}
+        {mine ? <LatencySpark series={mine.series} /> : <span className="spark" />}
       </div>
       <div className="tile">
         <span className="tile-name">
@@ -257,10 +256,12 @@ function What({ endpoint }: { endpoint: Endpoint }) {
           </dd>
         </div>
         <div>
-          <dt>Number and UUID</dt>
-          <dd className="mono">
-            {endpoint.id} · {endpoint.uid}
-          </dd>
+          <dt>Number</dt>
+          <dd>{endpoint.id}</dd>
+        </div>
+        <div className="double">
+          <dt>UUID</dt>
+          <dd className="mono">{endpoint.uid}</dd>
         </div>
         <div className="wide">
           <dt>Event types</dt>

@@ -1,7 +1,7 @@
 // The endpoints with their health at a glance: Settings -> Developer -> Webhooks.
 
 import type { Endpoint, EndpointStats } from '../api/types';
-import { Spark } from '../parts/charts';
+import { LatencySpark, SuccessSpark } from '../parts/charts';
 import { Empty, Page } from '../parts/page';
 import { ProblemNote, Waiting } from '../parts/problem';
 import { EndpointBadge } from '../parts/status';
@@ -70,7 +70,6 @@ export default function Endpoints() {
 }
 
 function Row({ endpoint, stats, isKnown }: { endpoint: Endpoint; stats: EndpointStats | undefined; isKnown: boolean }) {
-  const rates = stats?.series.map(({ succeeded, unsuccessful }) => (succeeded + unsuccessful === 0 ? null : succeeded / (succeeded + unsuccessful)));
   return (
     <tr className="link">
       <td>
@@ -101,13 +100,13 @@ function Row({ endpoint, stats, isKnown }: { endpoint: Endpoint; stats: Endpoint
       <td className="only-wide">
         <span className="health">
           <span>{percent(stats?.successRate ?? null)}</span>
-          {rates && <Spark values={rates} most={1} />}
+          {stats && <SuccessSpark series={stats.series} />}
         </span>
       </td>
       <td className="only-wide">
         <span className="health">
           <span className="nowrap">{milliseconds(stats?.p95Ms)}</span>
-          {stats && <Spark values={stats.series.map((each) => each.p95Ms)} />}
+          {stats && <LatencySpark series={stats.series} />}
         </span>
       </td>
       <td className="only-wide">

@@ -5,6 +5,7 @@ import * as calls from '../api/calls';
 import { JsonCode } from '../parts/code';
 import { Page } from '../parts/page';
 import { Waiting } from '../parts/problem';
+import { Prose } from '../parts/prose';
 import { Link, useSearch } from '../router';
 import { Controls } from '../session';
 
@@ -19,7 +20,7 @@ export default function EventTypePage() {
     <Page
       title={name}
       crumbs={CRUMBS}
-      lead={data?.description ?? undefined}
+      lead={data?.description && <Prose text={data.description} />}
       isNarrow
       actions={
         isPublic && (

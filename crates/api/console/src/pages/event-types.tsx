@@ -4,6 +4,7 @@ import { useState } from 'react';
 import type { Profile } from '../api/types';
 import { Empty, Page } from '../parts/page';
 import { Waiting } from '../parts/problem';
+import { Prose } from '../parts/prose';
 import { useEventTypes } from '../queries';
 import { Link, navigate, useSearch } from '../router';
 import { Controls } from '../session';
@@ -64,9 +65,9 @@ export default function EventTypes() {
                       <Link className="cover mono break" to={typePath(type.name)}>
                         {type.name}
                       </Link>
-                      <span className="sub wraps only-narrow">{type.description}</span>
+                      <span className="sub wraps only-narrow"><Prose text={type.description ?? ''} /></span>
                     </td>
-                    <td className="only-wide muted">{type.description}</td>
+                    <td className="only-wide muted"><Prose text={type.description ?? ''} /></td>
                     <td>
                       {type.isCustom ? 'Yours' : 'Built in'}
                       {type.deprecated && <span className="sub">Deprecated</span>}

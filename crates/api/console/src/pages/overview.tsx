@@ -121,11 +121,11 @@ function Figures({ stats, range, endpoints }: { stats: Stats; range: Shown; endp
         </p>
       )}
       <div className="tiles">
-        <Tile name="Delivered" kind="succeeded" value={count(totals.succeeded)} more={settled ? `${percent(totals.succeeded / settled)} of what is settled` : 'nothing settled'} to={link('succeeded')} />
-        <Tile name="Failed" kind="failed" value={count(failed)} more={`${count(totals.exhausted)} after the last attempt`} to={link(totals.exhausted > totals.failed ? 'exhausted' : 'failed')} />
-        <Tile name="Retrying or pending" kind="pending" value={count(totals.pending)} more="on their way" to={link('pending')} />
+        <Tile name="Delivered" kind="succeeded" value={count(totals.succeeded)} more={settled ? `${percent(totals.succeeded / settled)} of the settled` : 'nothing settled'} to={link('succeeded')} />
+        <Tile name="Failed" kind="failed" value={count(failed)} more={`${count(totals.exhausted)} of them exhausted`} to={link(totals.exhausted > totals.failed ? 'exhausted' : 'failed')} />
+        <Tile name="Retrying" kind="pending" value={count(totals.pending)} more="or on their way" to={link('pending')} />
         <Tile name="Skipped" kind="skipped" value={count(totals.skipped)} more="endpoint disabled" to={link('skipped')} />
-        <Tile name="Latency, p50" value={milliseconds(latency?.p50Ms)} more="of a receiver's answer" />
+        <Tile name="Latency, p50" value={milliseconds(latency?.p50Ms)} more="until the answer" />
         <Tile name="Latency, p95" value={milliseconds(latency?.p95Ms)} more={`p99 ${milliseconds(latency?.p99Ms)}`} />
       </div>
       <section className="card" aria-labelledby="over-time">

@@ -9,6 +9,7 @@ import { Field } from '../parts/field';
 import { useSending } from '../parts/form';
 import { Page } from '../parts/page';
 import { ProblemNote, Waiting } from '../parts/problem';
+import { Prose } from '../parts/prose';
 import { useEventTypes } from '../queries';
 import { Link, navigate, useSearch } from '../router';
 import { ReadOnly, useMayChange } from '../session';
@@ -72,7 +73,7 @@ function PublishForm({ types, wanted, data }: { types: EventType[]; wanted: stri
   return (
     <form className="card" onSubmit={(event) => void submit(event)} noValidate>
       <div className="card-body stack form-body">
-        <Field label="Type" hint={type?.description ?? undefined} fault={sending.faults.type}>
+        <Field label="Type" hint={type?.description && <Prose text={type.description} />} fault={sending.faults.type}>
           {(ids) => (
             <select {...ids} value={name} onChange={(event) => choose(event.target.value)}>
               {types.map((each) => (

@@ -9,23 +9,35 @@ import { Icon } from './icons';
 import { Time } from './time';
 import { TimingBar } from './timing';
 
-export function Attempts({ delivery, url }: { delivery: DeliveryDetail; url: string | null }) {
+interface AttemptsProps {
+  delivery: DeliveryDetail;
+  url: string | null;
+  /** Whether the page says already what the newest one failed of. */
+  isExplained: boolean;
+}
+
+export function Attempts({ delivery, url, isExplained }: AttemptsProps) {
   const newest = delivery.attempts.length;
   return (
     <div>
       {delivery.attempts.toReversed().map((attempt) => (
-        <OneAttempt key={attempt.number} attempt={attempt} delivery={delivery} url={url} isOpen={attempt.number === newest} />
+        <OneAttempt key={attempt.number} attempt={attempt} delivery={delivery} url={url} isNewest={attempt.number === newest} isExplained={isExplained && attempt.number === newest} />
       ))}
     </div>
   );
 }
 
-function OneAttempt({ attempt, delivery, url, isOpen }: { attempt: Attempt; delivery: DeliveryDetail; url: string | null; isOpen: boolean }) {
+interface OneAttemptProps extends AttemptsProps {
+  attempt: Attempt;
+  isNewest: boolean;
+}
+
+function OneAttempt({ attempt, delivery, url, isNewest, isExplained }: OneAttemptProps) {
   const explanation = explain(attempt.error?.code ?? null, attempt.responseStatus);
   const isSuccess = attempt.responseStatus !== null && attempt.responseStatus >= 200 && attempt.responseStatus < 300;
   const command = url && { url, headers: attempt.requestHeaders, body: delivery.payloadText };
   return (
-    <details className="attempt" open={isOpen}>
+    <details className="attempt" open={isNewest}>
       <summary>
         <Icon name="chevron" size={14} />
         <span>
@@ -34,13 +46,14 @@ function OneAttempt({ attempt, delivery, url, isOpen }: { attempt: Attempt; deli
         <span>
           <span className={`badge ${isSuccess ? 'good' : 'bad'}`}>{shortResult(attempt.error?.code ?? null, attempt.responseStatus)}</span>
         </span>
-        <span className="only-wide muted one-line">{explanation?.what ?? 'The receiver took it.'}</span>
+        <span className="only-wide muted one-line in-short">{explanation?.what ?? 'The receiver took it.'}</span>
         <span className="small muted nowrap">
           <Time at={attempt.startedAt} /> · {milliseconds(attempt.durationMs)}
         </span>
       </summary>
       <div className="attempt-body">
-        {explanation && (
+        {isExplained && attempt.error?.message && <p className="muted">In detail: {attempt.error.message}</p>}
+        {explanation && !isExplained && (
           <div className="note bad">
             <div>
               <p>

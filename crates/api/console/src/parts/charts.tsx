@@ -7,25 +7,51 @@ import { dateTime, milliseconds } from '../words/time';
 
 const points = (piece: { x: number; y: number }[]) => piece.map((point) => `${point.x},${point.y}`).join(' ');
 
-/** A line without axes; the words beside it say what it comes to. */
-export function Spark({ values, most }: { values: (number | null)[]; most?: number }) {
-  const pieces = linePieces(values, 100, 20, most);
+interface Series {
+  series: { at: string; succeeded: number; unsuccessful: number; p95Ms: number | null }[];
+}
+
+const SPARK_HEIGHT = 22;
+
+/** A column for each stretch of time. The words beside a sparkline say what it comes to. */
+function Spark({ columns }: { columns: { key: string; parts: { className: string; height: number }[] }[] }) {
   return (
-    <svg className="spark" viewBox="-1 -2 102 24" preserveAspectRatio="none" aria-hidden="true">
-      {pieces.map((piece) => {
-        const first = piece[0];
-        const last = piece.at(-1);
-        if (!first || !last) return null;
-        const line = piece.length === 1 ? [first, { x: first.x + 1.5, y: first.y }] : piece;
-        return (
-          <g key={first.x}>
-            <polygon className="spark-area" points={`${first.x},21 ${points(line)} ${line.at(-1)?.x ?? 0},21`} />
-            <polyline className="spark-line" points={points(line)} />
-          </g>
-        );
+    <svg className="spark" viewBox={`0 0 ${columns.length * 4} ${SPARK_HEIGHT}`} preserveAspectRatio="none" aria-hidden="true">
+      <line className="spark-ground" x1="0" x2={columns.length * 4} y1={SPARK_HEIGHT - 0.5} y2={SPARK_HEIGHT - 0.5} />
+      {columns.map(({ key, parts }, index) => {
+        let below = 0;
+        return parts.map(({ className, height }) => {
+          below += height;
+          return height > 0 ? <rect key={`${key}${className}`} className={className} x={index * 4 + 0.5} width={3} y={SPARK_HEIGHT - below} height={height} /> : null;
+        });
       })}
     </svg>
   );
+}
+
+/** Which share of each stretch's deliveries arrived. */
+export function SuccessSpark({ series }: Series) {
+  const columns = series.map(({ at, succeeded, unsuccessful }) => {
+    const sum = succeeded + unsuccessful;
+    const bad = sum === 0 || unsuccessful === 0 ? 0 : Math.max((unsuccessful / sum) * SPARK_HEIGHT, 2);
+    return {
+      key: at,
+      parts: [
+        { className: 'fill-failed', height: bad },
+        { className: 'fill-succeeded', height: sum === 0 ? 0 : SPARK_HEIGHT - bad },
+      ],
+    };
+  });
+  return <Spark columns={columns} />;
+}
+
+export function LatencySpark({ series }: Series) {
+  const top = Math.max(...series.map((each) => each.p95Ms ?? 0), 1);
+  const columns = series.map(({ at, p95Ms }) => ({
+    key: at,
+    parts: [{ className: 'fill-latency', height: p95Ms === null ? 0 : Math.max((p95Ms / top) * SPARK_HEIGHT, 2) }],
+  }));
+  return <Spark columns={columns} />;
 }
 
 const WIDTH = 960;
@@ -109,7 +135,8 @@ export function LatencyChart({ stats }: { stats: Stats }) {
         linePieces(values, WIDTH, HEIGHT, top).map((piece) => {
           const first = piece[0];
           if (!first) return null;
-          const line = piece.length === 1 ? [first, { x: first.x + 6, y: first.y }] : piece;
+          // One value alone is a dash.
+          const line = piece.length === 1 ? [{ x: first.x - 8, y: first.y }, { x: first.x + 8, y: first.y }] : piece;
           return <polyline key={`${name}${first.x}`} className={name} points={points(line)} />;
         }),
       )}

@@ -6,6 +6,7 @@ import { useEventTypes } from '../queries';
 import { count } from '../words/numbers';
 import { Pretty } from './code';
 import { Waiting } from './problem';
+import { Prose } from './prose';
 
 interface PickerProps {
   profile: Profile;
@@ -74,7 +75,7 @@ export function EventTypePicker({ profile, chosen, choose, describedBy, isInvali
                 <span>
                   <code>{type.name}</code>
                   {type.isCustom && <span className="badge plain own">yours</span>}
-                  {type.description && <span className="hint">{type.description}</span>}
+                  {type.description && <span className="hint"><Prose text={type.description} /></span>}
                 </span>
               </label>
               {type.example !== null && (

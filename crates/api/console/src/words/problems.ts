@@ -52,10 +52,9 @@ export function said(error: unknown): Said {
 }
 
 /** The API writes lower case without a full stop; a page does not. */
-export function sentence(text: string): string {
-  const first = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?…]$/.test(first) ? first : `${first}.`;
-}
+export const sentence = (text: string): string => ended(text.charAt(0).toUpperCase() + text.slice(1));
+
+const ended = (text: string) => (/[.!?…]$/.test(text) ? text : `${text}.`);
 
 /**
  * A 422's messages by field, and those of fields that the form does not have. `eventTypes[2]` belongs to `eventTypes`,
@@ -68,10 +67,10 @@ export function fieldFaults(error: unknown, known: readonly string[]): { by: Rec
   for (const fault of error.fields) {
     const root = known.find((name) => fault.field === name || fault.field.startsWith(`${name}.`) || fault.field.startsWith(`${name}[`));
     if (root === undefined) {
-      rest.push(sentence(`${fault.field} ${fault.message}`));
+      rest.push(ended(`${fault.field} ${fault.message}`));
       continue;
     }
-    const text = fault.field === root ? sentence(`This ${fault.message}`) : sentence(`${fault.field} ${fault.message}`);
+    const text = fault.field === root ? ended(`This ${fault.message}`) : ended(`${fault.field} ${fault.message}`);
     by[root] = by[root] ? `${by[root]} ${text}` : text;
   }
   return { by, rest };
