@@ -41,7 +41,7 @@ export class Visitor {
     await this.page.getByLabel('E-mail').fill(person.email);
     await this.page.getByLabel('Password').fill(person.password);
     await this.page.getByRole('button', { name: 'Sign in' }).click();
-    await this.page.getByRole('navigation', { name: 'Main' }).waitFor({ state: 'attached' });
+    await this.page.locator('main#content').waitFor();
   }
 
   /** Opens a page and waits for its heading. */

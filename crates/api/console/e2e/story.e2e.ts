@@ -25,8 +25,13 @@ beforeAll(async () => {
   page = visitor.page;
 });
 
-beforeEach(() => {
+/** Each step builds on the one before. */
+let hasFailed = false;
+
+beforeEach(({ skip }) => {
+  if (hasFailed) skip('an earlier step failed');
   onTestFailed(async () => {
+    hasFailed = true;
     await page.screenshot({ path: `${SCREENSHOTS}/failed.png`, fullPage: true });
   });
 });
@@ -158,10 +163,14 @@ test('a delivery is replayed as another one of the same event', async () => {
 
 test('what arrives while somebody reads does not move what they read', async () => {
   await api(key, 'POST', 'events', { events: Array.from({ length: 60 }, (_, n) => ({ type: 'bid.created', data: { n } })) });
+  await until('all of them are on record', () => receiver.of('bid.created').length === 60);
   await page.getByRole('link', { name: 'Deliveries', exact: true }).click();
   await heading('Deliveries').waitFor();
   await page.getByText('Live', { exact: true }).waitFor();
   await until('a full page', async () => (await page.locator('tbody tr').count()) >= 50);
+  await until('nothing more is new', async () => (await firstRow().count()) === 1 && (await api<{ status: string }[]>(key, 'GET', 'webhook-deliveries?limit=100&status=pending')).length === 0);
+  await page.reload();
+  await page.getByText('Live', { exact: true }).waitFor();
   await page.locator('tbody tr').nth(40).scrollIntoViewIfNeeded();
   await page.mouse.move(5, 5);
   const place = () => page.locator('tbody tr').nth(40).evaluate((row) => ({ href: row.querySelector('a')?.getAttribute('href'), top: Math.round(row.getBoundingClientRect().top) }));
@@ -256,6 +265,32 @@ test('what a disabled endpoint missed is counted, then sent', async () => {
   await page.getByText('Done: 3 of 3 deliveries settled.').waitFor({ timeout: 60_000 });
   expect(receiver.received.slice(before).every((each) => each.isVerified)).toBe(true);
   expect(receiver.received.length).toBe(before + 3);
+});
+
+test('an endpoint that disabled itself is enabled and recovered with one click', async () => {
+  receiver.answer = { status: 500, body: 'out of memory' };
+  await api(key, 'POST', 'events', { events: Array.from({ length: 25 }, (_, n) => ({ type: 'bid.created', data: { n } })) });
+  await page.getByRole('link', { name: 'Overview' }).click();
+  await heading('Overview').waitFor();
+  await until('the endpoint disables itself', async () => {
+    const { isActive } = await api<{ isActive: boolean }>(key, 'GET', `webhook-endpoints/${endpoint.split('/').at(-1)}`);
+    return !isActive;
+  });
+  await api(key, 'POST', 'events', { type: 'bid.created', data: { n: 'while it was disabled' } });
+  await page.reload();
+  await page.getByText('Disabled by itself after too many failed attempts in a row.').waitFor();
+  // What was being retried ends because the endpoint is disabled, and is missed just as well.
+  await until('every retry has come due', async () => {
+    const waiting = await api<unknown[]>(key, 'GET', `webhook-endpoints/${endpoint.split('/').at(-1)}/deliveries?status=pending`);
+    return waiting.length === 0;
+  });
+  receiver.answer = { status: 200, body: 'thank you' };
+  const before = receiver.received.length;
+  await button('Enable and recover').click();
+  await heading('Recover').waitFor();
+  await page.getByText('Done: 26 of 26 deliveries settled.').waitFor({ timeout: 60_000 });
+  expect(receiver.received.slice(before).every((each) => each.isVerified)).toBe(true);
+  expect(receiver.received.length).toBe(before + 26);
 });
 
 test('a secret is rotated: prepared and activated, then at once', async () => {

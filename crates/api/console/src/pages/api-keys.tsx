@@ -60,6 +60,7 @@ export default function ApiKeys() {
                     <td>
                       <b>{key.name}</b>
                       <span className="sub mono">{key.hint}</span>
+                      <span className="sub wraps break only-narrow">{key.scopes.includes('*') ? 'Everything' : key.scopes.join(', ')}</span>
                       <span className="sub">
                         made <Time at={key.createdAt} />
                       </span>

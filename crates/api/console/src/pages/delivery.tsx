@@ -72,7 +72,11 @@ function Standing({ delivery }: { delivery: DeliveryDetail }) {
       <div>
         <p className="row">
           <StatusBadge delivery={delivery} />
-          <strong>{STATUS_MEANING[delivery.status]}</strong>
+          <strong>
+            {delivery.status === 'succeeded' && last
+              ? `The receiver answered ${last.responseStatus} to ${delivery.attemptCount === 1 ? 'the first attempt' : `attempt ${delivery.attemptCount}`}.`
+              : STATUS_MEANING[delivery.status]}
+          </strong>
           {delivery.status === 'pending' && <NextAttempt delivery={delivery} />}
         </p>
         {reason && delivery.status !== 'succeeded' && (
@@ -90,7 +94,6 @@ function Standing({ delivery }: { delivery: DeliveryDetail }) {
             Were there more like it? <Link to={`/recover?endpoint=${delivery.endpointId}`}>Recover</Link> sends all that the endpoint missed.
           </p>
         )}
-        {delivery.status === 'succeeded' && last && <p>The receiver answered {last.responseStatus} to {delivery.attemptCount === 1 ? 'the first attempt' : `attempt ${delivery.attemptCount}`}.</p>}
       </div>
     </div>
   );

@@ -193,7 +193,7 @@ function Health({ endpoint }: { endpoint: Endpoint }) {
       <div className="tile">
         <span className="tile-name">Success, 24 h</span>
         <span className="tile-value">{percent(mine?.successRate ?? null)}</span>
-        {mine ? <SuccessSpark series={mine.series} /> : <span className="spark" />}
+        {mine ? <SuccessSpark series={mine.series} isSkipped={mine.failed + mine.exhausted + mine.pending === 0} /> : <span className="spark" />}
       </div>
       <div className="tile">
         <span className="tile-name">p95, 24 h</span>

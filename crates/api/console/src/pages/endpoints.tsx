@@ -100,7 +100,7 @@ function Row({ endpoint, stats, isKnown }: { endpoint: Endpoint; stats: Endpoint
       <td className="only-wide">
         <span className="health">
           <span>{percent(stats?.successRate ?? null)}</span>
-          {stats && <SuccessSpark series={stats.series} />}
+          {stats && <SuccessSpark series={stats.series} isSkipped={stats.failed + stats.exhausted + stats.pending === 0} />}
         </span>
       </td>
       <td className="only-wide">

@@ -205,7 +205,7 @@ function Failing({ stats, endpoints }: { stats: Stats; endpoints: Endpoint[] }) 
               <tr>
                 <th scope="col">Endpoint</th>
                 <th scope="col" className="number w-count">Failed</th>
-                <th scope="col" className="number w-count">Retrying</th>
+                <th scope="col" className="number w-count only-wide">Retrying</th>
                 <th scope="col" className="number w-count">Success</th>
               </tr>
             </thead>
@@ -220,7 +220,7 @@ function Failing({ stats, endpoints }: { stats: Stats; endpoints: Endpoint[] }) 
                       </Link>
                     </td>
                     <td className="number">{count(each.failed + each.exhausted)}</td>
-                    <td className="number">{count(each.pending)}</td>
+                    <td className="number only-wide">{count(each.pending)}</td>
                     <td className="number">{percent(each.successRate)}</td>
                   </tr>
                 );

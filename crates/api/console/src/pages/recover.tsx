@@ -4,6 +4,7 @@ import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import * as calls from '../api/calls';
 import type { Endpoint } from '../api/types';
+import { missedSince } from '../logic/recovery';
 import { Field } from '../parts/field';
 import { useSending } from '../parts/form';
 import { Empty, Page } from '../parts/page';
@@ -62,7 +63,8 @@ const PRESETS = [
 ];
 
 function RecoverForm({ endpoints, endpoint, since: asked }: { endpoints: Endpoint[]; endpoint: Endpoint | undefined; since: string | null }) {
-  const initial = asked ?? endpoint?.disabledAt ?? new Date(Date.now() - 86_400_000).toISOString();
+  const disabledAt = endpoint?.disabledAt;
+  const initial = asked ?? (disabledAt ? missedSince(disabledAt) : new Date(Date.now() - 86_400_000).toISOString());
   // Whole seconds: a little earlier rather than later, so that nothing is left out.
   const [from, setFrom] = useState(() => toLocalInput(new Date(initial)));
   const [to, setTo] = useState('');
@@ -122,7 +124,7 @@ function RecoverForm({ endpoints, endpoint, since: asked }: { endpoints: Endpoin
         {endpoint && !endpoint.isActive && <EnableFirst endpoint={endpoint} />}
         <div className="stack tight">
           <div className="inputs">
-            <Field label="From" fault={sending.faults.since}>
+            <Field label="From" hint={disabledAt && 'As long before it was disabled as retries last: those were cut short, too.'} fault={sending.faults.since}>
               {(ids) => <input {...ids} type="datetime-local" step="1" value={from} onChange={(event) => changed(setFrom)(event.target.value)} />}
             </Field>
             <Field label="To" hint="Empty: until now." fault={sending.faults.until}>
@@ -130,8 +132,8 @@ function RecoverForm({ endpoints, endpoint, since: asked }: { endpoints: Endpoin
             </Field>
           </div>
           <div className="row">
-            {endpoint?.disabledAt && (
-              <button type="button" className="button little" onClick={() => changed(setFrom)(toLocalInput(new Date(endpoint.disabledAt ?? '')))}>
+            {disabledAt && (
+              <button type="button" className="button little" onClick={() => changed(setFrom)(toLocalInput(new Date(disabledAt)))}>
                 Since it was disabled
               </button>
             )}
@@ -190,7 +192,7 @@ function EnableFirst({ endpoint }: { endpoint: Endpoint }) {
     mutationFn: () => calls.enableEndpoint(endpoint.id),
     onSuccess: () => {
       // What the form shows of when it was disabled would be gone with the endpoint's own memory of it.
-      if (endpoint.disabledAt) navigate(`/recover?${new URLSearchParams({ endpoint: String(endpoint.id), since: endpoint.disabledAt })}`, { replace: true });
+      if (endpoint.disabledAt) navigate(`/recover?${new URLSearchParams({ endpoint: String(endpoint.id), since: missedSince(endpoint.disabledAt) })}`, { replace: true });
       void client.invalidateQueries({ queryKey: ['endpoints'] });
     },
   });

@@ -8,6 +8,8 @@ import { dateTime, milliseconds } from '../words/time';
 const points = (piece: { x: number; y: number }[]) => piece.map((point) => `${point.x},${point.y}`).join(' ');
 
 interface Series {
+  /** Whether none of what did not arrive has failed: it was skipped. */
+  isSkipped?: boolean;
   series: { at: string; succeeded: number; unsuccessful: number; p95Ms: number | null }[];
 }
 
@@ -30,14 +32,14 @@ function Spark({ columns }: { columns: { key: string; parts: { className: string
 }
 
 /** Which share of each stretch's deliveries arrived. */
-export function SuccessSpark({ series }: Series) {
+export function SuccessSpark({ series, isSkipped = false }: Series) {
   const columns = series.map(({ at, succeeded, unsuccessful }) => {
     const sum = succeeded + unsuccessful;
     const bad = sum === 0 || unsuccessful === 0 ? 0 : Math.max((unsuccessful / sum) * SPARK_HEIGHT, 2);
     return {
       key: at,
       parts: [
-        { className: 'fill-failed', height: bad },
+        { className: isSkipped ? 'fill-skipped' : 'fill-failed', height: bad },
         { className: 'fill-succeeded', height: sum === 0 ? 0 : SPARK_HEIGHT - bad },
       ],
     };

@@ -60,7 +60,7 @@ export function DeliveriesTable({ deliveries, caption, showsEndpoint = true, onR
                 <Time at={delivery.createdAt} />
                 {delivery.status === 'pending' && delivery.nextAttemptAt && delivery.attemptCount > 0 && (
                   <span className="sub">
-                    next <Time at={delivery.nextAttemptAt} as="ago" />
+                    next <Time at={delivery.nextAttemptAt} as="due" />
                   </span>
                 )}
               </td>

@@ -5,6 +5,7 @@ import { useState } from 'react';
 import * as calls from '../api/calls';
 import { freshKey } from '../api/client';
 import type { Endpoint } from '../api/types';
+import { missedSince } from '../logic/recovery';
 import { Link, navigate } from '../router';
 import { useMayChange } from '../session';
 import { count, counted } from '../words/numbers';
@@ -36,7 +37,7 @@ export function OneClickRecovery({ endpoint }: { endpoint: Endpoint }) {
   }
   return (
     <div className="stack tight">
-      <button type="button" className="button primary" disabled={recovery.isPending} onClick={() => recovery.mutate(disabledAt)}>
+      <button type="button" className="button primary" disabled={recovery.isPending} onClick={() => recovery.mutate(missedSince(disabledAt))}>
         {recovery.isPending ? 'Recovering…' : 'Enable and recover'}
       </button>
       {recovery.error && <ProblemNote error={recovery.error} />}

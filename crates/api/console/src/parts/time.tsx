@@ -29,21 +29,22 @@ export function useNow(): Date {
 
 interface TimeProps {
   at: string;
-  /** `clock` is the date and time, `ago` how long it is from now. */
-  as?: 'clock' | 'ago';
+  /** `clock` is the date and time, `ago` how long it is from now, `due` the same of something to come. */
+  as?: 'clock' | 'ago' | 'due';
 }
 
 export function Time({ at, as = 'clock' }: TimeProps) {
   const date = new Date(at);
   return (
     <time dateTime={at} title={inUtc(date)} className="nowrap">
-      {as === 'clock' ? dateTime(date, new Date()) : <Ago date={date} />}
+      {as === 'clock' ? dateTime(date, new Date()) : <Ago date={date} isDue={as === 'due'} />}
     </time>
   );
 }
 
-function Ago({ date }: { date: Date }) {
+function Ago({ date, isDue }: { date: Date; isDue: boolean }) {
   const at = useNow();
+  if (isDue && date.getTime() - at.getTime() < 5_000) return <>due now</>;
   // The clock ticks each second, and a row may be newer than its last tick.
   return <>{fromNow(date, at < date && date.getTime() - at.getTime() < 1500 ? date : at)}</>;
 }

@@ -47,7 +47,11 @@ export function said(error: unknown): Said {
           mayRetry: true,
         };
       }
-      return { title: 'That was not accepted', detail: sentence(error.detail), mayRetry: false };
+      return {
+        title: 'That was not accepted',
+        detail: error.fields.map((fault) => ended(`${fault.field} ${fault.message}`)).join(' ') || sentence(error.detail),
+        mayRetry: false,
+      };
   }
 }
 

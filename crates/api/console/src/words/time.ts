@@ -47,7 +47,8 @@ export function fromNow(at: Date, now: Date): string {
 /** `12 ms`, `1.24 s`; a dash for nothing. */
 export function milliseconds(ms: number | null | undefined): string {
   if (ms === null || ms === undefined) return '–';
-  if (ms < 1) return `${Math.max(ms, 0).toFixed(2)} ms`;
+  if (ms <= 0) return '0 ms';
+  if (ms < 1) return `${ms.toFixed(2)} ms`;
   if (ms < 10) return `${Number(ms.toFixed(1))} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
