@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the development stack needs and this machine lacks, from the system's packages.
-# Usage: install.sh [database] [broker] [peers] [languages] [go]
+# Usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser]
 #
 # Only programs are wanted. The packages would also start (and on Debian create) system-wide servers;
 # this keeps them from doing so and never touches one that is already there.
@@ -22,6 +22,11 @@ missing_packages() {
     case $need in
       database) postgres_bin >/dev/null || printf '%s\n' postgresql ;;
       broker) rabbitmq_bin >/dev/null || printf '%s\n' rabbitmq-server ;;
+      node)
+        type -P node >/dev/null || printf '%s\n' nodejs
+        type -P npm >/dev/null || printf '%s\n' npm
+        ;;
+      browser) browser_bin >/dev/null || printf '%s\n' chromium ;;
       peers)
         type -P node >/dev/null || printf '%s\n' nodejs
         type -P npm >/dev/null || printf '%s\n' npm
@@ -35,7 +40,7 @@ missing_packages() {
         type -P openssl >/dev/null || printf '%s\n' openssl
         ;;
       go) type -P go >/dev/null || printf '%s\n' golang-go ;;
-      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go]" ;;
+      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser]" ;;
     esac
   done
 }

@@ -46,6 +46,18 @@ erlang_epmd() {
   return 1
 }
 
+# A browser for the console's tests. A name in PATH is not enough: it may be a wrapper for what is not there.
+browser_bin() {
+  local candidate
+  for candidate in ${PLUMBLINE_CHROMIUM:+"$PLUMBLINE_CHROMIUM"} chromium chromium-browser google-chrome; do
+    if candidate=$(type -P "$candidate") && "$candidate" --version >/dev/null 2>&1; then
+      printf '%s\n' "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
 # Where cargo puts binaries: not always ./target, a caller may share one between checkouts.
 release_bin() {
   target_directory /release

@@ -8,7 +8,6 @@ import { Problem } from './api/client';
 import type { Session } from './api/types';
 import { Empty, Page } from './parts/page';
 import { Loading, ProblemNote } from './parts/problem';
-import { SignIn } from './pages/sign-in';
 import { Link, match, usePath } from './router';
 import { SessionProvider } from './session';
 import { Shell } from './shell';
@@ -17,6 +16,8 @@ type RouteProps = Record<string, string>;
 type Load = () => Promise<{ default: ComponentType<RouteProps> }>;
 
 const page = (load: Load) => lazy(load);
+
+const SignIn = lazy(() => import('./pages/sign-in'));
 
 const ROUTES: [string, ComponentType<RouteProps>][] = [
   ['/', page(() => import('./pages/overview'))],
@@ -64,7 +65,13 @@ export function App() {
       </main>
     );
   }
-  if (session.data === null) return <SignIn hasEnded={wasSignedIn.current} />;
+  if (session.data === null) {
+    return (
+      <Suspense fallback={null}>
+        <SignIn hasEnded={wasSignedIn.current} />
+      </Suspense>
+    );
+  }
   return (
     <SessionProvider value={session.data}>
       <Shell>

@@ -10,7 +10,7 @@ import { useNow } from '../parts/time';
 import { said } from '../words/problems';
 import { span } from '../words/time';
 
-export function SignIn({ hasEnded }: { hasEnded: boolean }) {
+export default function SignIn({ hasEnded }: { hasEnded: boolean }) {
   const client = useQueryClient();
   const [email, setEmail] = useState('');
   const [password, setPassword] = useState('');
