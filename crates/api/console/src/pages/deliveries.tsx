@@ -9,7 +9,7 @@ import { Empty, Page } from '../parts/page';
 import { Loading, ProblemNote } from '../parts/problem';
 import { useEndpoints, useEventTypes } from '../queries';
 import { Link, navigate, useSearch } from '../router';
-import { statusName } from '../words/explain';
+import { statusName } from '../words/status';
 import { counted } from '../words/numbers';
 import { fromLocalInput, toLocalInput } from '../words/time';
 import { shortUrl } from '../words/urls';

@@ -18,7 +18,7 @@ import { Time } from '../parts/time';
 import { useDayStats, useEndpoint } from '../queries';
 import { Link, navigate } from '../router';
 import { Controls, useMayChange } from '../session';
-import { whyDisabled } from '../words/explain';
+import { whyDisabled } from '../words/status';
 import { count, counted, percent } from '../words/numbers';
 import { PROFILES } from '../words/profiles';
 import { milliseconds } from '../words/time';

@@ -9,7 +9,7 @@ import { Time } from '../parts/time';
 import { useDayStats, useEndpoints } from '../queries';
 import { Link, usePath } from '../router';
 import { Controls } from '../session';
-import { statusName, whyDisabled } from '../words/explain';
+import { statusName, whyDisabled } from '../words/status';
 import { counted, percent } from '../words/numbers';
 import { PROFILES } from '../words/profiles';
 import { milliseconds } from '../words/time';

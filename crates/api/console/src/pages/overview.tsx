@@ -12,7 +12,7 @@ import { Time } from '../parts/time';
 import { useEndpoints } from '../queries';
 import { Link, navigate, useSearch } from '../router';
 import { useMayChange } from '../session';
-import { whyDisabled } from '../words/explain';
+import { whyDisabled } from '../words/status';
 import { count, percent } from '../words/numbers';
 import { milliseconds } from '../words/time';
 import { shortUrl } from '../words/urls';

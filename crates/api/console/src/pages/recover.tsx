@@ -14,7 +14,7 @@ import { Time } from '../parts/time';
 import { useEndpoints } from '../queries';
 import { Link, navigate, useSearch } from '../router';
 import { ReadOnly, useMayChange } from '../session';
-import { whyDisabled } from '../words/explain';
+import { whyDisabled } from '../words/status';
 import { count, counted } from '../words/numbers';
 import { fromLocalInput, toLocalInput } from '../words/time';
 import { shortUrl } from '../words/urls';

@@ -2,7 +2,8 @@
 
 import type { Attempt, DeliveryDetail } from '../api/types';
 import { curl, hasHidden } from '../logic/curl';
-import { explain, shortResult } from '../words/explain';
+import { explain } from '../words/explain';
+import { shortResult } from '../words/status';
 import { milliseconds } from '../words/time';
 import { Code } from './code';
 import { Icon } from './icons';

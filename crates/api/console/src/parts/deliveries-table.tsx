@@ -3,7 +3,7 @@
 import type { Delivery } from '../api/types';
 import { useEndpoints } from '../queries';
 import { Link } from '../router';
-import { shortResult } from '../words/explain';
+import { shortResult } from '../words/status';
 import { shortUrl } from '../words/urls';
 import { StatusBadge } from './status';
 import { Time } from './time';

@@ -1,7 +1,7 @@
 // Where a delivery or an endpoint stands, in a word and a colour.
 
 import type { Delivery, Endpoint, Status } from '../api/types';
-import { STATUS_MEANING, statusWord, whyDisabled } from '../words/explain';
+import { STATUS_MEANING, statusWord, whyDisabled } from '../words/status';
 
 const TONES: Record<Status, string> = {
   pending: 'warn',

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { EXPLAINED_CODES, explain, shortResult, statusWord, whyDisabled } from './explain';
+import { EXPLAINED_CODES, explain } from './explain';
+import { shortResult, statusWord, whyDisabled } from './status';
 
 /** As domain::FailureCode has them. */
 const CODES = ['timeout', 'connect_failed', 'dns_failed', 'tls_failed', 'reset', 'address_forbidden', 'bad_response', 'endpoint_disabled', 'endpoint_deleted'];
