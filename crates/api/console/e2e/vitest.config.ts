@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     root: import.meta.dirname,
     include: ['*.e2e.ts'],
-    // One story after the other: they share a stack, and each step builds on the one before.
-    fileParallelism: false,
+    // Each file makes a company of its own, so they may share a stack.
+    maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 60_000,
   },

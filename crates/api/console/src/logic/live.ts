@@ -8,8 +8,13 @@ export interface Live {
   rows: Delivery[];
   /** What arrived since and is held back, newest first. */
   waiting: Delivery[];
-  /** Whether `rows` reaches back to the first delivery there is, so that an older one belongs on the page too. */
-  isWhole: boolean;
+  /** Where the page after `rows` begins; null when they reach back to the first delivery there is. */
+  next: string | null;
+  /**
+   * There are deliveries between `waiting` and `rows` that nobody told of: then what is waiting takes the place of the
+   * rows, and this is where the page after it begins.
+   */
+  gap?: { next: string | null };
   /** On a page that is not the first: the newest delivery when it was loaded. Older ones that change are no news. */
   newest?: string;
 }
@@ -21,19 +26,19 @@ export const WAITING_MAX = 999;
 const newestFirst = (a: Delivery, b: Delivery) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 
 /** The first page as it was just loaded. */
-export const loaded = (rows: Delivery[], isWhole: boolean): Live => ({ rows, waiting: [], isWhole });
+export const loaded = (rows: Delivery[], next: string | null): Live => ({ rows, waiting: [], next });
 
 /** A later page as it was just loaded. */
-export const loadedLater = (rows: Delivery[], newest: string): Live => ({ rows, waiting: [], isWhole: false, newest });
+export const loadedLater = (rows: Delivery[], next: string | null, newest: string): Live => ({ rows, waiting: [], next, newest });
 
 /** A delivery that is new or has changed. `show`: whether a new one may appear at once. */
 export function arrived(live: Live, delivery: Delivery, show: boolean): Live {
   const at = live.rows.findIndex((row) => row.id === delivery.id);
   if (at >= 0) return { ...live, rows: live.rows.with(at, newer(live.rows[at], delivery)) };
   const oldest = live.rows.at(-1);
-  if (oldest && delivery.id < oldest.id && !live.isWhole) return live; // It belongs on a later page.
+  if (oldest && delivery.id < oldest.id && live.next !== null) return live; // It belongs on a later page.
   if (live.newest !== undefined && delivery.id <= live.newest) return live; // It belongs on an earlier one.
-  if (show) return { ...live, rows: [...live.rows, delivery].sort(newestFirst) };
+  if (show && !live.gap) return { ...live, rows: [...live.rows, delivery].sort(newestFirst) };
   const known = live.waiting.findIndex((row) => row.id === delivery.id);
   const waiting =
     known >= 0
@@ -50,6 +55,7 @@ function newer(known: Delivery | undefined, told: Delivery): Delivery {
 
 /** Show what was held back. */
 export function released(live: Live): Live {
+  if (live.gap) return loaded(live.waiting, live.gap.next);
   return { ...live, rows: [...live.waiting, ...live.rows].sort(newestFirst), waiting: [] };
 }
 
@@ -60,6 +66,10 @@ export const isTooLong = (live: Live): boolean => live.rows.length > LIVE_ROWS_M
  * A fresh first page over what is shown: what is on both changes in place, and what is new is treated as arrived.
  * Rows that are gone from it stay, because somebody may be reading them.
  */
-export function refreshed(live: Live, rows: Delivery[], show: boolean): Live {
-  return rows.reduceRight((state, row) => arrived(state, row, show), live);
+export function refreshed(live: Live, rows: Delivery[], next: string | null, show: boolean): Live {
+  const known = new Set([...live.rows, ...live.waiting].map((row) => row.id));
+  const isApart = live.newest === undefined && live.rows.length > 0 && next !== null && !rows.some((row) => known.has(row.id));
+  if (!isApart) return rows.reduceRight((state, row) => arrived(state, row, show), live);
+  // A page was not enough for what happened meanwhile: a long outage, or an old page that was kept.
+  return show ? loaded(rows, next) : { ...live, waiting: rows, gap: { next } };
 }

@@ -48,8 +48,8 @@ export default function Deliveries() {
         {live && (
           <div className="more">
             {cursor === null ? <span>{counted(live.rows.length, 'delivery', 'deliveries')} on this page</span> : <Link to={path(filters)}>Newest</Link>}
-            {page.data?.hasMore && page.data.cursor && (
-              <Link className="button little" to={path(filters, page.data.cursor)}>
+            {live.next !== null && (
+              <Link className="button little" to={path(filters, live.next)}>
                 Older
               </Link>
             )}

@@ -9,7 +9,7 @@ import { Time } from '../parts/time';
 import { useDayStats, useEndpoints } from '../queries';
 import { Link, usePath } from '../router';
 import { Controls } from '../session';
-import { statusName, whyDisabled } from '../words/status';
+import { statusName, whyDisabledInShort } from '../words/status';
 import { counted, percent } from '../words/numbers';
 import { PROFILES } from '../words/profiles';
 import { milliseconds } from '../words/time';
@@ -85,10 +85,10 @@ function Row({ endpoint, stats, isKnown }: { endpoint: Endpoint; stats: Endpoint
         <EndpointBadge endpoint={endpoint} />
         {!endpoint.isActive && (
           <span className="sub wraps">
-            {whyDisabled(endpoint.disabledReason)?.what}
+            {whyDisabledInShort(endpoint.disabledReason)}
             {endpoint.disabledAt && (
               <>
-                {' '}
+                {', '}
                 <Time at={endpoint.disabledAt} as="ago" />
               </>
             )}

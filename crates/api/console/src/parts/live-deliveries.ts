@@ -15,19 +15,19 @@ const PENDING_LOOK_MS = 10_000;
 const FALLBACK_LOOK_MS = 15_000;
 
 type Action =
-  | { do: 'load'; rows: Delivery[]; isWhole: boolean; newest: string | null }
-  | { do: 'refresh'; rows: Delivery[]; show: boolean }
+  | { do: 'load'; rows: Delivery[]; next: string | null; newest: string | null }
+  | { do: 'refresh'; rows: Delivery[]; next: string | null; show: boolean }
   /** `isPendingOnly`: what is not pending is news only of rows that are on the page. */
   | { do: 'arrive'; deliveries: Delivery[]; isPendingOnly: boolean; show: boolean }
   | { do: 'release' };
 
 function reduce(live: Live | null, action: Action): Live | null {
   if (action.do === 'load') {
-    return action.newest === null ? loaded(action.rows, action.isWhole) : loadedLater(action.rows, action.newest);
+    return action.newest === null ? loaded(action.rows, action.next) : loadedLater(action.rows, action.next, action.newest);
   }
   if (!live) return live;
   if (action.do === 'release') return released(live);
-  if (action.do === 'refresh') return refreshed(live, action.rows, action.show);
+  if (action.do === 'refresh') return refreshed(live, action.rows, action.next, action.show);
   return action.deliveries
     .filter((told) => !action.isPendingOnly || told.status === 'pending' || live.rows.some((row) => row.id === told.id))
     .reduce((state, delivery) => arrived(state, delivery, action.show), live);
@@ -68,14 +68,16 @@ export function useLiveDeliveries(filters: Filters, cursor: string | null) {
   const [loadedKey, setLoadedKey] = useState<string | null>(null);
   useEffect(() => {
     if (!page.data) return;
+    const { items: rows, newest } = page.data;
+    const next = page.data.hasMore ? page.data.cursor : null;
     if (shownKey.current !== key) {
       shownKey.current = key;
-      dispatch({ do: 'load', rows: page.data.items, isWhole: isFirst && !page.data.hasMore, newest: page.data.newest });
+      dispatch({ do: 'load', rows, next, newest });
       setLoadedKey(key);
     } else {
-      dispatch({ do: 'refresh', rows: page.data.items, show: show() });
+      dispatch({ do: 'refresh', rows, next, show: show() });
     }
-  }, [page.data, key, isFirst, show]);
+  }, [page.data, key, show]);
 
   const refetch = useRef(page.refetch);
   refetch.current = page.refetch;

@@ -24,7 +24,7 @@ export function EndpointBadge({ endpoint }: { endpoint: Pick<Endpoint, 'isActive
   const isByItself = endpoint.disabledReason !== 'manual';
   return (
     <span className={isByItself ? 'badge bad' : 'badge'} title={whyDisabled(endpoint.disabledReason)?.what}>
-      {isByItself ? 'Disabled by itself' : 'Disabled'}
+      Disabled
     </span>
   );
 }

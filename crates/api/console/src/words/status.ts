@@ -52,6 +52,18 @@ export const STATUS_MEANING: Record<Status, string> = {
   skipped: 'The endpoint was disabled at the time, so nothing was sent.',
 };
 
+/** Why an endpoint is disabled, in a few words for a table. */
+export function whyDisabledInShort(reason: string | null): string {
+  switch (reason) {
+    case 'consecutive_failures':
+      return 'Too many failures in a row';
+    case 'gone':
+      return 'Answered 410 Gone';
+    default:
+      return 'By hand';
+  }
+}
+
 /** Why an endpoint is disabled, and what to do; null while it is active. */
 export function whyDisabled(reason: string | null): Explanation | null {
   switch (reason) {
