@@ -40,7 +40,7 @@ rmSync(join(dist, '.vite'), { recursive: true });
 
 for (const file of readdirSync(dist, { recursive: true })) {
   const path = join(dist, file);
-  if (!statSync(path).isFile() || /\.(br|gz)$/.test(path)) continue;
+  if (!statSync(path).isFile() || /\.(br|gz|gitignore)$/.test(path)) continue;
   const content = readFileSync(path);
   writeFileSync(`${path}.br`, brotli(content));
   writeFileSync(`${path}.gz`, gzip(content));
