@@ -27,6 +27,15 @@ clean-local: ## Stop everything and remove .local with all its data
 build: ## Build the release binaries
 	@deploy/dev/build.sh
 
+.PHONY: console
+console: ## Build the web console, which the next build puts into the API
+	@deploy/dev/console.sh build
+
+.PHONY: console-test
+console-test: ## Test the web console, then try it in a browser against `make up`
+	@deploy/dev/console.sh test
+	@deploy/dev/console.sh e2e
+
 .PHONY: test
 test: ## Run every test against private servers, which are stopped afterwards
 	@deploy/dev/test.sh

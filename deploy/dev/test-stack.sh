@@ -8,11 +8,13 @@ here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/say.sh"
 . "$here/lib/state.sh"
 . "$here/lib/strays.sh"
+. "$here/lib/programs.sh"
 
 stack=$(readlink -f "$here/../..")/.local/test
 
 up() {
-  "$here/install.sh" database broker languages
+  "$here/install.sh" database broker languages browser
+  "$here/console.sh" build
   make_state_dir "$(dirname "$stack")"
   make_state_dir "$stack"
   make_state_dir "$stack/scratch"
@@ -32,16 +34,18 @@ up() {
   . "$stack/database/database.env"
   # shellcheck source=/dev/null
   . "$stack/broker/broker.env"
-  local peers
+  local peers chromium
   peers=$(dirname "$stack")/peers
+  chromium=$(browser_bin) || die "there is no Chromium that starts" "set PLUMBLINE_CHROMIUM to one"
   local PLUMBLINE_TEST_DATABASE_URL=${DATABASE_URL%/*}/postgres \
     PLUMBLINE_TEST_AMQP_URL=$AMQP_URL \
     PLUMBLINE_TEST_AMQP_MANAGEMENT_URL=$MANAGEMENT_URL \
     PLUMBLINE_TEST_BROKER_SCRIPT=$here/broker.sh \
     PLUMBLINE_TEST_DATABASE_SCRIPT=$here/database.sh \
     PLUMBLINE_TEST_PEERS=$peers \
+    PLUMBLINE_TEST_CHROMIUM=$chromium \
     PLUMBLINE_TEST_SCRATCH=$stack/scratch
-  assignments PLUMBLINE_TEST_{DATABASE_URL,AMQP_URL,AMQP_MANAGEMENT_URL,BROKER_SCRIPT,DATABASE_SCRIPT,PEERS,SCRATCH} |
+  assignments PLUMBLINE_TEST_{DATABASE_URL,AMQP_URL,AMQP_MANAGEMENT_URL,BROKER_SCRIPT,DATABASE_SCRIPT,PEERS,CHROMIUM,SCRATCH} |
     sed 's/^/export /' | replace_file "$stack/test.env"
 }
 

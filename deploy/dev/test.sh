@@ -8,7 +8,11 @@ here=$(dirname "$(readlink -f "$0")")
 
 cd "$here/../.."
 type -P cargo >/dev/null || die "Rust is not installed" "install it from https://rustup.rs, then run this again"
-"$here/install.sh" database broker peers languages
+"$here/install.sh" database broker peers languages browser
+
+# What the API carries, and what it decides by itself.
+"$here/console.sh" build
+"$here/console.sh" test
 
 # First, so that a mistake that does not compile costs no server; and the end-to-end tests start these.
 cargo build --workspace --bins </dev/null

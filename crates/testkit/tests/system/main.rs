@@ -10,6 +10,7 @@ mod care;
 mod catalogue;
 mod cli_deliveries;
 mod cli_listen;
+mod console;
 mod documents;
 mod emit;
 mod encrypted;
