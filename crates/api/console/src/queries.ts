@@ -12,7 +12,9 @@ const mayHelp = (failures: number, error: unknown) =>
 export const newClient = () =>
   new QueryClient({
     defaultOptions: {
-      queries: { staleTime: 5_000, retry: mayHelp, retryDelay: (attempt) => 500 * 2 ** attempt },
+      // Without a network a request fails, and says so; the library would rather wait and say nothing.
+      mutations: { networkMode: 'always' },
+      queries: { networkMode: 'always', staleTime: 5_000, retry: mayHelp, retryDelay: (attempt) => 500 * 2 ** attempt },
     },
   });
 
