@@ -65,9 +65,9 @@ try_in_browser() {
   build
   if [[ -z ${PLUMBLINE_URL-} ]]; then
     if ! stack_is_up; then
-      # Whoever finds no stack wants none afterwards.
+      # Whoever finds no stack wants none afterwards. Two of the tests wait for retries.
       trap '"$here/down.sh"' EXIT
-      "$here/up.sh"
+      PLUMBLINE_RETRY_SCHEDULE=${PLUMBLINE_RETRY_SCHEDULE-2s,4s,8s,15s,30s,60s} "$here/up.sh"
     fi
     set -a
     # shellcheck source=/dev/null
