@@ -242,3 +242,49 @@ test('the keyboard is enough', async () => {
   expect(await focused()).toBe('Rotate the secret');
   await visitor.leave();
 });
+
+test('light and dark are chosen, and kept', async () => {
+  const visitor = await Visitor.come(browser, { colorScheme: 'light' });
+  const { page } = visitor;
+  await visitor.open('/endpoints', 'Sign in');
+  await visitor.signIn(admin);
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  const light = await ground();
+  await page.getByRole('button', { name: 'Dark' }).click();
+  const dark = await ground();
+  expect(dark).not.toBe(light);
+  await page.reload();
+  await page.getByRole('heading', { level: 1, name: 'Endpoints' }).waitFor();
+  expect(await ground()).toBe(dark);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.getByRole('button', { name: 'Light' }).click();
+  expect(await ground()).toBe(light);
+  await page.getByRole('button', { name: 'As the system' }).click();
+  expect(await ground()).toBe(dark);
+  await visitor.leave();
+});
+
+test('copying works where the browser has no clipboard for scripts, as over plain http', async () => {
+  const visitor = await Visitor.come(browser);
+  const { page } = visitor;
+  await page.addInitScript(() => Object.defineProperty(navigator, 'clipboard', { value: undefined }));
+  await visitor.open('/settings/developer/api-keys', 'Sign in');
+  await visitor.signIn(admin);
+  await page.getByRole('button', { name: 'Create a key' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('Copied');
+  await dialog.getByRole('checkbox', { name: /Everything/ }).check();
+  await dialog.getByRole('button', { name: 'Create the key' }).click();
+  const key = await dialog.getByLabel('the API key', { exact: true }).textContent();
+  await dialog.getByRole('button', { name: 'Copy the API key' }).click();
+  await dialog.getByRole('button', { name: 'Copied the API key' }).waitFor();
+  // Escape must not lose what is shown only once.
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Escape');
+  await dialog.getByRole('button', { name: 'I have saved it' }).click();
+  await visitor.open('/events', 'Events');
+  await page.getByLabel('Event id').focus();
+  await page.keyboard.press('Control+V');
+  expect(await page.getByLabel('Event id').inputValue()).toBe(key);
+  await visitor.leave();
+});

@@ -26,7 +26,7 @@ export default function Events() {
   const cursor = search.get('cursor');
   const events = useQuery({
     queryKey: ['events', type, cursor],
-    queryFn: () => calls.events({ type: type ?? undefined, cursor: cursor ?? undefined, limit: 50 }),
+    queryFn: () => calls.events({ type: type ?? undefined, cursor: cursor ?? undefined, limit: 25 }),
     refetchInterval: cursor ? false : 5_000,
   });
   return (
@@ -72,7 +72,7 @@ export default function Events() {
                       <span className="sub mono only-narrow">{event.id}</span>
                     </td>
                     <td className="only-wide mono one-line muted">{event.id}</td>
-                    <td className="only-wide mono one-line muted">{JSON.stringify(event.data)}</td>
+                    <td className="only-wide mono one-line muted">{JSON.stringify(event.data).slice(0, 200)}</td>
                     <td className="one-line">
                       <Time at={event.createdAt} />
                     </td>

@@ -215,7 +215,7 @@ function Failing({ stats, endpoints }: { stats: Stats; endpoints: Endpoint[] }) 
                 return (
                   <tr key={each.endpointId} className="link">
                     <td className="one-line">
-                      <Link className="cover" to={`/endpoints/${each.endpointId}`}>
+                      <Link className="cover" to={endpoint ? `/endpoints/${each.endpointId}` : `/deliveries?endpoint=${each.endpointId}`}>
                         {endpoint ? shortUrl(endpoint.url) : `Endpoint ${each.endpointId}, deleted`}
                       </Link>
                     </td>

@@ -1,7 +1,7 @@
 // Text that came from elsewhere, shown as text.
 
 import { useState } from 'react';
-import { pretty } from '../logic/json';
+import { pretty, prettyText } from '../logic/json';
 import { CopyButton } from './copy';
 
 interface CodeProps {
@@ -50,7 +50,11 @@ export function JsonCode({ title, text }: { title: string; text: string }) {
   );
 }
 
+/** A longer text is laid out and not coloured: tens of thousands of pieces make a browser slow. */
+const COLOURED_CHARACTERS_MAX = 64_000;
+
 export function Pretty({ text }: { text: string }) {
+  if (text.length > COLOURED_CHARACTERS_MAX) return prettyText(text);
   return pretty(text).map((token, index) =>
     token.kind === 'plain' ? (
       token.text

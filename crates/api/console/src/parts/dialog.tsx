@@ -29,11 +29,18 @@ export function Dialog({ title, onClose, isBig = false, isHeld = false, children
       ref={dialog}
       className={isBig ? 'big' : undefined}
       aria-labelledby={heading}
-      onCancel={(event) => {
-        // A cancelled file chooser or a nested dialog says "cancel" too.
-        if (event.target !== dialog.current) return;
+      onKeyDown={(event) => {
+        // Here and not at "cancel": a browser lets nobody refuse that twice in a row.
+        if (event.key !== 'Escape') return;
         event.preventDefault();
+        event.stopPropagation();
         if (!isHeld) onClose();
+      }}
+      onClose={() => {
+        // Closed by other means than ours, such as a phone's gesture for going back.
+        if (!dialog.current?.isConnected || dialog.current.open) return;
+        if (isHeld) dialog.current.showModal();
+        else onClose();
       }}
     >
       <div className="dialog-head">
