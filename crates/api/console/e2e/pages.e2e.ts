@@ -184,6 +184,22 @@ test.concurrent.each([0, 1])('every page is in order, part %i', { timeout: 300_0
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
   }
+  if (part === 0) {
+    await visitor.open('/endpoints/new', 'Create an endpoint');
+    await page.getByRole('button', { name: 'Create the endpoint' }).click();
+    await page.getByText('Choose at least one event type.').waitFor();
+    faults.push(...(await inspect(visitor, 'endpoint-faults')));
+    await page.getByLabel('URL').fill(`${receiver.url}/ready`);
+    await page.getByRole('checkbox', { name: /^contact\.created/ }).check();
+    await page.getByRole('button', { name: 'Create the endpoint' }).click();
+    await page.getByLabel('Verifier in Node').waitFor();
+    faults.push(...(await inspect(visitor, 'endpoint-ready')));
+    await page.getByRole('link', { name: /I have saved it/ }).click();
+    await page.getByRole('button', { name: 'Rotate the secret' }).click();
+    await page.getByRole('button', { name: 'Prepare a new secret' }).click();
+    await page.getByRole('dialog').getByLabel('Verifier in Node').waitFor();
+    faults.push(...(await inspect(visitor, 'dialog-rotated', true)));
+  }
   if (part === 1) {
     await page.setViewportSize(NARROW);
     await visitor.open('/', 'Overview');

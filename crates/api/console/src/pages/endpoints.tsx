@@ -95,7 +95,7 @@ function Row({ endpoint, stats, isKnown }: { endpoint: Endpoint; stats: Endpoint
           </span>
         )}
         {endpoint.isActive && endpoint.consecutiveFailures > 0 && <span className="sub wraps">{counted(endpoint.consecutiveFailures, 'failure')} in a row</span>}
-        {stats && <span className="sub only-narrow">{percent(stats.successRate)} in 24 h</span>}
+        {stats && stats.successRate !== null && <span className="sub wraps only-narrow">{percent(stats.successRate)} delivered in 24 h</span>}
       </td>
       <td className="only-wide">
         <span className="health">

@@ -28,7 +28,7 @@ export function SecretShown({ secret, profile }: { secret: string; profile: Prof
   return (
     <OnceShown secret={secret} what="the signing secret">
       <div className="stack tight">
-        <h3>Verify what arrives</h3>
+        <h2>Verify what arrives</h2>
         <Suspense fallback={<Loading />}>
           <Verifier profile={profile} secret={secret} />
         </Suspense>
