@@ -27,8 +27,8 @@ use super::{Door, Failure};
 
 /// Streams of one key or user at once, in this process.
 const STREAMS_PER_CALLER_MAX: usize = 10;
-/// Streams at once in this process.
-const STREAMS_MAX: usize = 1_000;
+/// Streams at once in this process: together they look into the database some hundred times a second.
+const STREAMS_MAX: usize = 200;
 /// The longest that a stream goes on; its reader opens another one.
 const STREAM_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 /// How often a silent stream says that it is alive, and is asked whether its caller still may listen.
