@@ -43,6 +43,7 @@ pub(crate) struct Meter {
 pub(crate) struct Reading {
     at: Instant,
     kinds: [u64; 4],
+    written: [u64; 4],
     harness: u64,
     machine: Machine,
 }
@@ -51,6 +52,8 @@ pub(crate) struct Reading {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spent {
     kinds: [f64; 4],
+    /// Bytes for disks.
+    written: [u64; 4],
     /// By this process.
     pub(crate) harness: f64,
     /// By anybody else on this machine, the kernel's own threads included.
@@ -67,14 +70,24 @@ impl Spent {
         self.kinds[kind as usize]
     }
 
+    /// Bytes that one kind of process has written to disks.
+    pub(crate) fn written_by(&self, kind: Kind) -> u64 {
+        self.written[kind as usize]
+    }
+
     /// Of two times together.
     pub(crate) fn and(&self, other: &Self) -> Self {
         let mut kinds = self.kinds;
         for (sum, more) in kinds.iter_mut().zip(other.kinds) {
             *sum += more;
         }
+        let mut written = self.written;
+        for (sum, more) in written.iter_mut().zip(other.written) {
+            *sum += more;
+        }
         Self {
             kinds,
+            written,
             harness: self.harness + other.harness,
             strangers: self.strangers + other.strangers,
             stolen: self.stolen + other.stolen,
@@ -92,14 +105,17 @@ impl Reading {
     /// What has been used since an earlier reading.
     pub(crate) fn since(&self, earlier: &Self) -> Spent {
         let used = |later: u64, earlier: u64| seconds(later.saturating_sub(earlier));
-        let mut kinds = [0.0; 4];
+        let (mut kinds, mut written) = ([0.0; 4], [0; 4]);
         for kind in Kind::ALL {
-            kinds[kind as usize] = used(self.kinds[kind as usize], earlier.kinds[kind as usize]);
+            let index = kind as usize;
+            kinds[index] = used(self.kinds[index], earlier.kinds[index]);
+            written[index] = self.written[index].saturating_sub(earlier.written[index]);
         }
         let harness = used(self.harness, earlier.harness);
         let busy = used(self.machine.busy, earlier.machine.busy);
         Spent {
             kinds,
+            written,
             harness,
             strangers: (busy - harness - kinds.iter().sum::<f64>()).max(0.0),
             stolen: used(self.machine.stolen, earlier.machine.stolen),
@@ -112,13 +128,15 @@ impl Meter {
     /// Read all clocks.
     pub(crate) fn read(&self) -> io::Result<Reading> {
         let processes = Processes::now()?;
-        let mut kinds = [0; 4];
+        let (mut kinds, mut written) = ([0; 4], [0; 4]);
         for kind in Kind::ALL {
             kinds[kind as usize] = processes.ticks_of_families(self.pids(kind));
+            written[kind as usize] = processes.written_by_families(self.pids(kind));
         }
         Ok(Reading {
             at: Instant::now(),
             kinds,
+            written,
             // Not its family: the services are its children.
             harness: processes.ticks_of(std::process::id()),
             machine: Machine::now()?,
@@ -191,6 +209,7 @@ mod tests {
         let reading = |after: u64, kinds, harness, busy, stolen| Reading {
             at: at + Duration::from_secs(after),
             kinds,
+            written: kinds,
             harness,
             machine: Machine { busy, stolen },
         };
@@ -199,6 +218,7 @@ mod tests {
         let spent = after.since(&before);
         assert!((spent.system() - 1.0).abs() < 1e-9);
         assert!((spent.of(Kind::Dispatcher) - 0.2).abs() < 1e-9);
+        assert_eq!(spent.written_by(Kind::RabbitMq), 40);
         assert!((spent.harness - 0.2).abs() < 1e-9);
         assert!((spent.strangers - 0.8).abs() < 1e-9);
         assert!((spent.stolen - 0.1).abs() < 1e-9);

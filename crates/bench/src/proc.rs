@@ -1,4 +1,4 @@
-//! What the kernel tells of processes and of the machine: CPU time and resident memory.
+//! What the kernel tells of processes and of the machine: CPU time, bytes written and resident memory.
 
 use std::collections::HashMap;
 use std::fs;
@@ -23,6 +23,8 @@ struct Times {
     own: u64,
     /// The same of those of its children that have ended and been waited for, and of theirs.
     reaped: u64,
+    /// Bytes that it, and those children, have written to disks; 0 where we may not know.
+    written: u64,
 }
 
 impl Times {
@@ -34,7 +36,14 @@ impl Times {
             parent: fields.get(1)?.parse().ok()?,
             own: number(11)? + number(12)?,
             reaped: number(13)? + number(14)?,
+            written: 0,
         })
+    }
+
+    /// What `/proc/<pid>/io` says of bytes for disks: a page counts when it is made dirty, each time anew.
+    fn parse_written(io: &str) -> Option<u64> {
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
+        line.trim().parse().ok()
     }
 }
 
@@ -53,8 +62,11 @@ impl Processes {
             };
             // It may have ended since the directory was read.
             if let Ok(stat) = fs::read_to_string(entry.path().join("stat"))
-                && let Some(times) = Times::parse(&stat)
+                && let Some(mut times) = Times::parse(&stat)
             {
+                // It is another user's, perhaps.
+                let io = fs::read_to_string(entry.path().join("io")).unwrap_or_default();
+                times.written = Times::parse_written(&io).unwrap_or(0);
                 processes.insert(pid, times);
             }
         }
@@ -73,6 +85,15 @@ impl Processes {
             .iter()
             .filter(|(pid, _)| self.is_of(**pid, roots))
             .map(|(_, times)| times.own + times.reaped)
+            .sum()
+    }
+
+    /// Bytes that whole families have written to disks, in the same way.
+    pub(crate) fn written_by_families(&self, roots: &[u32]) -> u64 {
+        self.0
+            .iter()
+            .filter(|(pid, _)| self.is_of(**pid, roots))
+            .map(|(_, times)| times.written)
             .sum()
     }
 
@@ -174,7 +195,12 @@ mod tests {
     use super::*;
 
     fn times(parent: u32, own: u64, reaped: u64) -> Times {
-        Times { parent, own, reaped }
+        Times {
+            parent,
+            own,
+            reaped,
+            written: own,
+        }
     }
 
     #[test]
@@ -182,7 +208,11 @@ mod tests {
         let fields = "S 7 1 1 0 -1 4194560 100 200 0 0 11 22 33 44 20 0 1 0 500 0 0";
         for name in ["postgres", "a b", "a) S 9 (b", ""] {
             let stat = format!("42 ({name}) {fields}");
-            assert_eq!(Times::parse(&stat), Some(times(7, 33, 77)), "{stat}");
+            let expected = Times {
+                written: 0,
+                ..times(7, 33, 77)
+            };
+            assert_eq!(Times::parse(&stat), Some(expected), "{stat}");
         }
         for broken in ["", "42 (x)", "42 (x) S 7 1 1 0", "42 x S 7"] {
             assert_eq!(Times::parse(broken), None, "{broken}");
@@ -205,6 +235,7 @@ mod tests {
         assert_eq!(processes.ticks_of_families(&[10, 20]), 31 + 32);
         assert_eq!(processes.ticks_of_families(&[11, 10]), 31);
         assert_eq!(processes.ticks_of_families(&[99]), 0);
+        assert_eq!(processes.written_by_families(&[10]), 1 + 4 + 8);
         assert_eq!((processes.ticks_of(10), processes.ticks_of(99)), (1, 0));
     }
 
@@ -216,6 +247,13 @@ mod tests {
             after.ticks_of_families(&[10]) - before.ticks_of_families(&[10]),
             1
         );
+    }
+
+    #[test]
+    fn bytes_for_disks_are_read_from_their_line() {
+        let io = "rchar: 5\nwchar: 6\nread_bytes: 7\nwrite_bytes: 8192\ncancelled_write_bytes: 9\n";
+        assert_eq!(Times::parse_written(io), Some(8_192));
+        assert_eq!(Times::parse_written(""), None);
     }
 
     #[test]

@@ -305,7 +305,7 @@ fn number(value: f64, unit: Unit) -> String {
         return "none".to_owned();
     }
     let digits = match unit {
-        Unit::Count | Unit::PerSecond => 0,
+        Unit::Count | Unit::PerSecond | Unit::Bytes => 0,
         Unit::Microseconds | Unit::Megabytes | Unit::Seconds => 1,
         Unit::Milliseconds | Unit::Percent | Unit::Times => 2,
     };

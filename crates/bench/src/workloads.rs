@@ -216,7 +216,7 @@ pub(crate) const ALL: &[Workload] = &[
     },
 ];
 
-/// The CPU of a delivery, and its parts by kind of process.
+/// The CPU of a delivery, and the bytes that are written for it, with their parts by kind of process.
 fn cpu_figures(spent: &Spent, deliveries: usize) -> Vec<Figure> {
     let each = |seconds: f64| seconds * 1e6 / deliveries.max(1) as f64;
     let mut figures = vec![Figure::new(
@@ -228,8 +228,18 @@ fn cpu_figures(spent: &Spent, deliveries: usize) -> Vec<Figure> {
         figures.push(Figure::new(kind.name(), each(spent.of(kind)), Unit::Microseconds).part());
     }
     figures.push(Figure::new("harness (not included)", each(spent.harness), Unit::Microseconds).part());
+    let written = [Kind::PostgreSql, Kind::RabbitMq].map(|kind| (kind, spent.written_by(kind) as f64));
+    let each = |bytes: f64| bytes / deliveries.max(1) as f64;
+    let all = written.iter().map(|(_, bytes)| bytes).sum();
+    figures.push(Figure::new(WRITTEN_PER_DELIVERY, each(all), Unit::Bytes));
+    for (kind, bytes) in written {
+        figures.push(Figure::new(format!("{} writes", kind.name()), each(bytes), Unit::Bytes).part());
+    }
     figures
 }
+
+/// What goes to disks for one delivery, the servers' logs and tables together.
+const WRITTEN_PER_DELIVERY: &str = "written per delivery";
 
 /// The figure that workloads are compared by.
 pub(crate) const CPU_PER_DELIVERY: &str = "CPU per delivery";
