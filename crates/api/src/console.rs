@@ -24,6 +24,8 @@ use crate::http::Failure;
 struct Built;
 
 const INDEX: &str = "index.html";
+/// It may be kept, and is asked for again: there is nothing of a customer in it.
+const ASK_AGAIN: &str = "no-cache";
 /// Whose names change with their content.
 const ASSETS: &str = "assets/";
 /// The console has no script and no style within its pages, calls nobody but this service, and is in nobody's frame.
@@ -64,7 +66,8 @@ pub(crate) async fn serve(request: HttpRequest) -> Result<HttpResponse, Failure>
     Ok(match best(&request, INDEX) {
         Some(file) => answer(&request, INDEX, file),
         None => HttpResponse::Ok()
-            .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")))
+            .insert_header((CONTENT_TYPE, HeaderValue::from_static(media_type(INDEX))))
+            .insert_header((CACHE_CONTROL, HeaderValue::from_static(ASK_AGAIN)))
             .body(NOT_BUILT),
     })
 }
@@ -139,7 +142,7 @@ fn answer(request: &HttpRequest, path: &str, Chosen { file, encoding }: Chosen) 
     let lasting = if path.starts_with(ASSETS) {
         "public, max-age=31536000, immutable"
     } else {
-        "no-cache"
+        ASK_AGAIN
     };
     response
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(media_type(path))))

@@ -215,7 +215,12 @@ async fn publishing(link: &mut Link) -> Result<Publishing, LinkError> {
         Ok(confirmation) => {
             confirmation?;
             close(&channel).await;
-            Ok(Publishing::Confirmed)
+            // The first message may pass beside the alarm that it made the broker tell us of.
+            Ok(if link.is_blocked() {
+                Publishing::Blocked
+            } else {
+                Publishing::Confirmed
+            })
         }
         Err(_) if link.is_blocked() => Ok(Publishing::Blocked),
         Err(_) => Ok(Publishing::Unconfirmed),
