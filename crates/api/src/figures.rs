@@ -7,6 +7,8 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use plumbline_engine::assembly::PoolStatus;
 use plumbline_engine::intake::IntakeFigures;
+use plumbline_engine::relay::RelayFigures;
+use plumbline_engine::waiting::Waiting;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
@@ -59,15 +61,12 @@ figures! {
     );
     outbox_age: Gauge = Gauge::new(
         "plumbline_outbox_age_seconds",
-        "Age of the oldest accepted event that is not completely recorded as deliveries; 0 when there is none.",
+        "Age of the oldest accepted event that is not completely recorded as deliveries; 0 when there is none. Every replica \
+         tells the same.",
     );
-    database_up: IntGauge = IntGauge::new(
-        "plumbline_database_up",
-        "1 while the last look at PostgreSQL succeeded, else 0.",
-    );
-    broker_up: IntGauge = IntGauge::new(
-        "plumbline_broker_up",
-        "1 while this process can publish to RabbitMQ, else 0.",
+    connections_max: IntGauge = IntGauge::new(
+        "plumbline_http_connections_max",
+        "Connections of clients that may be open; more wait.",
     );
 }
 
@@ -101,14 +100,11 @@ impl Figures {
         self.0.outbox_age.set(age.unwrap_or_default().as_secs_f64());
     }
 
-    /// Note whether the database answers.
-    pub(crate) fn database(&self, is_up: bool) {
-        self.0.database_up.set(i64::from(is_up));
-    }
-
-    /// Note whether the broker takes messages.
-    pub(crate) fn broker(&self, is_up: bool) {
-        self.0.broker_up.set(i64::from(is_up));
+    /// Note how many connections may be open.
+    pub(crate) fn connections_max(&self, connections: usize) {
+        self.0
+            .connections_max
+            .set(i64::try_from(connections).unwrap_or(i64::MAX));
     }
 }
 
@@ -119,12 +115,15 @@ pub(crate) struct Counted {
     pub(crate) pool: PoolStatus,
     /// Clients' connections that are open.
     pub(crate) connections: usize,
+    pub(crate) relay: RelayFigures,
+    /// What waits in the database; only the leader of the relay knows.
+    pub(crate) waiting: Option<Waiting>,
 }
 
 /// What is counted, its sentence, and where it is read.
-type Reading = (&'static str, &'static str, fn(&Counted) -> f64);
+type Reading<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const COUNTERS: [Reading; 4] = [
+const COUNTERS: [Reading<Counted>; 6] = [
     (
         "plumbline_events_accepted_total",
         "Events that the intake of this process has committed.",
@@ -145,9 +144,39 @@ const COUNTERS: [Reading; 4] = [
         "Events whose publication failed or was left to the relay.",
         |counted| whole(counted.intake.unsent_total),
     ),
+    (
+        "plumbline_relay_unsent_published_total",
+        "Messages that the relay of this process published, which had not been published before.",
+        |counted| whole(counted.relay.unsent_total),
+    ),
+    (
+        "plumbline_relay_lost_published_total",
+        "Messages that the relay of this process published again, because no queue seemed to hold them.",
+        |counted| whole(counted.relay.lost_total),
+    ),
 ];
 
-const GAUGES: [Reading; 6] = [
+const GAUGES: [Reading<Counted>; 10] = [
+    (
+        "plumbline_relay_leader",
+        "1 while this process leads the relay, which publishes what the intake could not; else 0.",
+        |counted| f64::from(u8::from(counted.relay.leads)),
+    ),
+    (
+        "plumbline_intake_waiting_requests_max",
+        "Requests that may wait for a commit of the intake; beyond, they wait at the door.",
+        |counted| whole(counted.intake.waiting_max as u64),
+    ),
+    (
+        "plumbline_intake_publishing_bytes",
+        "Bytes of committed events that wait for the broker's confirm now.",
+        |counted| whole(counted.intake.publishing_bytes as u64),
+    ),
+    (
+        "plumbline_intake_publishing_bytes_max",
+        "Bytes of committed events that may wait for the broker; beyond, they are left to the relay.",
+        |counted| whole(counted.intake.publishing_bytes_max as u64),
+    ),
     (
         "plumbline_http_connections",
         "Connections of clients that are open now.",
@@ -180,6 +209,80 @@ const GAUGES: [Reading; 6] = [
     ),
 ];
 
+/// What only the leader of the relay shows.
+const LEADERS: [Reading<Waiting>; 13] = [
+    (
+        "plumbline_outbox_messages",
+        "Messages that are accepted and not completely recorded as deliveries, up to 100,000. The relay's leader tells.",
+        |waiting| whole(waiting.outbox.count),
+    ),
+    (
+        "plumbline_outbox_unsent_messages",
+        "Of those, the ones that the broker has not confirmed, up to 100,000. The relay's leader tells.",
+        |waiting| whole(waiting.outbox.unsent),
+    ),
+    (
+        "plumbline_outbox_unsent_age_seconds",
+        "Age of the oldest message that the broker has not confirmed; 0 when there is none. The relay's leader tells.",
+        |waiting| seconds(waiting.outbox.oldest_unsent),
+    ),
+    (
+        "plumbline_deliveries_due",
+        "Pending deliveries whose time has come and that are not on record as attempted, up to 100,000. The relay's leader \
+         tells.",
+        |waiting| whole(waiting.due.count),
+    ),
+    (
+        "plumbline_deliveries_due_age_seconds",
+        "For how long the oldest of those has been due; 0 when there is none. The relay's leader tells.",
+        |waiting| seconds(waiting.due.longest),
+    ),
+    (
+        "plumbline_partitions_present",
+        "1 while today's partitions are there, without which nothing is accepted; else 0. The relay's leader tells.",
+        |waiting| f64::from(u8::from(waiting.partitions.today)),
+    ),
+    (
+        "plumbline_partitions_ahead",
+        "Daily partitions that are made ahead without a gap. The relay's leader tells.",
+        |waiting| f64::from(waiting.partitions.days_ahead),
+    ),
+    (
+        "plumbline_partitions_expired",
+        "Daily partitions that are past their retention and still there. The relay's leader tells.",
+        |waiting| f64::from(waiting.partitions.days_over),
+    ),
+    (
+        "plumbline_database_size_bytes",
+        "Size of the database on disk. The relay's leader tells.",
+        |waiting| whole(waiting.fullness.bytes),
+    ),
+    (
+        "plumbline_database_server_connections",
+        "Connections of clients to the PostgreSQL server, ours and others'. The relay's leader tells.",
+        |waiting| whole(waiting.fullness.connections),
+    ),
+    (
+        "plumbline_database_server_connections_max",
+        "Connections that the PostgreSQL server grants to clients. The relay's leader tells.",
+        |waiting| whole(waiting.fullness.connections_max),
+    ),
+    (
+        "plumbline_endpoints_failing",
+        "Active endpoints whose last attempt failed. The relay's leader tells.",
+        |waiting| whole(waiting.endpoints.failing),
+    ),
+    (
+        "plumbline_endpoints_disabled",
+        "Endpoints that are disabled for their failures or because they answered 410. The relay's leader tells.",
+        |waiting| whole(waiting.endpoints.disabled),
+    ),
+];
+
+fn seconds(age: Option<Duration>) -> f64 {
+    age.unwrap_or_default().as_secs_f64()
+}
+
 #[expect(
     clippy::cast_precision_loss,
     reason = "Prometheus knows no other numbers; exact below 2^53"
@@ -196,10 +299,14 @@ struct Follower {
 
 impl Follower {
     fn new(read: Box<dyn Fn() -> Counted + Send + Sync>) -> Result<Self, prometheus::Error> {
-        let descriptions = COUNTERS
+        let names = COUNTERS
             .iter()
             .chain(&GAUGES)
-            .map(|(name, sentence, _)| Desc::new((*name).into(), (*sentence).into(), vec![], HashMap::new()))
+            .map(|(name, sentence, _)| (name, sentence));
+        let of_leaders = LEADERS.iter().map(|(name, sentence, _)| (name, sentence));
+        let descriptions = names
+            .chain(of_leaders)
+            .map(|(name, sentence)| Desc::new((*name).into(), (*sentence).into(), vec![], HashMap::new()))
             .collect::<Result<_, _>>()?;
         Ok(Self { read, descriptions })
     }
@@ -211,9 +318,14 @@ impl Follower {
             counter.inc_by(value(counted));
             families.extend(counter.collect());
         }
-        for (name, sentence, value) in GAUGES {
+        let gauges = GAUGES.map(|(name, sentence, value)| (name, sentence, value(counted)));
+        let of_leader = counted
+            .waiting
+            .iter()
+            .flat_map(|waiting| LEADERS.map(|(name, sentence, value)| (name, sentence, value(waiting))));
+        for (name, sentence, value) in gauges.into_iter().chain(of_leader) {
             let gauge = Gauge::new(name, sentence)?;
-            gauge.set(value(counted));
+            gauge.set(value);
             families.extend(gauge.collect());
         }
         Ok(families)
@@ -284,6 +396,12 @@ mod tests {
                 max: 16,
             },
             connections: 4,
+            relay: RelayFigures {
+                leads: true,
+                unsent_total: 6,
+                lost_total: 0,
+            },
+            waiting: None,
         };
         Figures::follow(&registry, read).expect("the names are new");
         assert!(shown(&registry).contains("plumbline_events_accepted_total 5"));
@@ -300,11 +418,17 @@ mod tests {
             "plumbline_intake_waiting_requests 2",
             "plumbline_database_pool_connections 3",
             "plumbline_http_connections 4",
+            "plumbline_relay_leader 1",
+            "plumbline_relay_unsent_published_total 6",
             r#"plumbline_http_requests_total{method="other",route="/api/v1/me",status="4xx"} 1"#,
             r#"plumbline_http_request_duration_seconds_bucket{method="other",route="/api/v1/me",le="0.004"} 1"#,
         ] {
             assert!(text.contains(line), "no {line} in {text}");
         }
+        assert!(
+            !text.contains("plumbline_outbox_messages"),
+            "who does not lead is silent: {text}"
+        );
         for help in text.lines().filter(|line| line.starts_with("# HELP")) {
             assert!(help.ends_with('.'), "not a sentence: {help}");
         }

@@ -146,11 +146,14 @@ impl Server {
             intake: counting.intake().figures(),
             pool: counting.pool_status(),
             connections: open.count(),
+            relay: counting.relay_figures(),
+            waiting: counting.waiting(),
         })
         .map_err(|error| StartError::SetUp(error.to_string()))?;
         let duties = Duties {
             relay: RelayConfig {
                 recovery_grace: config.recovery_grace,
+                retention_days: config.retention_days,
             },
             depths,
             retention_days: config.retention_days,
@@ -322,6 +325,7 @@ fn http_server(
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = config.workers.unwrap_or(cores);
     let connections_max = connections_max(config, descriptors::raise_limit());
+    figures.connections_max(connections_max);
     let requests_drain = config.drain.drain_timeout.mul_f64(REQUESTS_DRAIN_SHARE);
     let server = HttpServer::new(app)
         .on_connect(move |connection, extensions| connections.watch(connection, extensions))

@@ -51,9 +51,7 @@ impl Watch {
     }
 
     fn look_at_broker(&self) {
-        let status = self.engine.broker_status();
-        self.figures.broker(status.is_ok());
-        match status {
+        match self.engine.broker_status() {
             Ok(()) => self.broker.set_ready(),
             Err(reason) => self.broker.set_not_ready(reason),
         }
@@ -66,16 +64,13 @@ impl Watch {
         };
         match timeout(LOOK_TIMEOUT, look).await {
             Ok(Ok(age)) => {
-                self.figures.database(true);
                 self.figures.outbox_age(age);
                 self.database.set_ready();
             }
             Ok(Err(error)) => {
-                self.figures.database(false);
                 self.database.set_not_ready(plumbline_engine::story(&error));
             }
             Err(_) => {
-                self.figures.database(false);
                 self.database
                     .set_not_ready(format!("no answer within {} seconds", LOOK_TIMEOUT.as_secs()));
             }

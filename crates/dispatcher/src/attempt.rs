@@ -13,6 +13,7 @@ use plumbline_domain::gate::{self, Gate, Passage};
 use plumbline_domain::rate::{Held, Place, Turn};
 use plumbline_domain::retry::{self, Next, RetrySchedule};
 use plumbline_domain::{AttemptOutcome, DeliveryId, EndpointId, Event, Timestamp};
+use plumbline_store::PoolStatus;
 use plumbline_store::deliveries::{AttemptRow, RecordedAttempt};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
@@ -21,7 +22,7 @@ use crate::clock::Pass;
 use crate::endpoints::{Endpoints, Target};
 use crate::fanout::{self, patiently};
 use crate::limiter::{BrokenOff, Limiter};
-use crate::metrics::Metrics;
+use crate::metrics::{Headroom, Metrics};
 use crate::recorder::{Entry, Outcome, Recorder, Then};
 use crate::transport::{AttemptRequest, Attempted, Missed, Transport};
 use crate::work::Part;
@@ -87,7 +88,9 @@ pub struct Attempts {
     schedule: RetrySchedule,
     timeout: Duration,
     fresh: Semaphore,
+    fresh_max: usize,
     retries: Semaphore,
+    retries_max: usize,
     gates: Mutex<HashMap<EndpointId, Turnstile>>,
     metrics: Arc<Metrics>,
 }
@@ -106,7 +109,8 @@ impl Attempts {
         in_flight_max: usize,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let retries = (in_flight_max / 4).max(1);
+        let retries_max = (in_flight_max / 4).max(1);
+        let fresh_max = in_flight_max.saturating_sub(retries_max).max(1);
         Self {
             transport,
             endpoints,
@@ -115,8 +119,10 @@ impl Attempts {
             recorder,
             schedule,
             timeout,
-            fresh: Semaphore::new(in_flight_max.saturating_sub(retries).max(1)),
-            retries: Semaphore::new(retries),
+            fresh: Semaphore::new(fresh_max),
+            fresh_max,
+            retries: Semaphore::new(retries_max),
+            retries_max,
             gates: Mutex::default(),
             metrics,
         }
@@ -125,6 +131,18 @@ impl Attempts {
     /// The recorder that outcomes go to.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// How close the process is to its limits, with what others know of theirs.
+    pub fn headroom(&self, pool: PoolStatus, open_connections: usize) -> Headroom {
+        let in_use = |permits: &Semaphore, max: usize| (max.saturating_sub(permits.available_permits()), max);
+        Headroom {
+            pool,
+            open_connections,
+            fresh_permits: in_use(&self.fresh, self.fresh_max),
+            retry_permits: in_use(&self.retries, self.retries_max),
+            unrecorded: self.recorder.waiting(),
+        }
     }
 
     /// Attempt a delivery, or put it off, and have it recorded.

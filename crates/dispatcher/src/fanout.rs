@@ -101,6 +101,9 @@ impl FanOut {
             message.event.id,
             message.chunk.as_ref().map_or(0, |chunk| chunk.number),
         );
+        if message.chunk.is_none() {
+            self.metrics.taken_up(message.event.id.timestamp());
+        }
         let known_at = Instant::now();
         let targets = self.targets(&message).await;
         if message.chunk.is_none() && targets.len() > CHUNK_MAX {

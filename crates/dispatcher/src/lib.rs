@@ -59,8 +59,8 @@ const WAITING_SHARE: usize = 4;
 /// Of what may be in flight, how much may be a burst's, waiting or in flight: everybody else's requests stand in line
 /// behind it for the processor.
 const BULK_SHARE: usize = 16;
-/// How often the database is pinged for readiness, and the gauges are sampled.
-const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often the database is pinged for readiness.
+const PING_EVERY: Duration = Duration::from_secs(1);
 /// How often the depths of the queues are sampled.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
@@ -112,8 +112,11 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     let metrics = Arc::new(Metrics::new(&registry)?);
     let readiness = Readiness::new();
     let (database_ready, broker_ready) = (readiness.check("database"), readiness.check("broker"));
-    let admin = AdminServer::bind(config.admin_listen, AdminState::new(registry, readiness.clone()))
-        .map_err(StartError::Admin)?;
+    let admin = AdminServer::bind(
+        config.admin_listen,
+        AdminState::new(registry.clone(), readiness.clone()),
+    )
+    .map_err(StartError::Admin)?;
     tracing::info!(address = %admin.local_addr(), "admin port open");
     let admin_stop = Shutdown::manual();
     let admin = tokio::spawn(admin.serve(admin_stop.clone()));
@@ -165,6 +168,15 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         config.max_in_flight.get(),
         metrics.clone(),
     ));
+    // Weakly: the recorder ends when the last of what attempts has gone.
+    let (attempting, pool, connections) = (Arc::downgrade(&attempts), store.clone(), transport.clone());
+    metrics::follow(&registry, move || {
+        Some(
+            attempting
+                .upgrade()?
+                .headroom(pool.pool_status(), connections.open_connections()),
+        )
+    })?;
     let fan_out = Arc::new(FanOut {
         store: store.clone(),
         publisher: publisher.clone(),
@@ -200,13 +212,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     };
     background.spawn(sweep.run(depths.clone(), stop.clone()));
     background.spawn(watch_broker(publisher.clone(), broker_ready, stop.clone()));
-    background.spawn(sample(
-        store,
-        transport,
-        metrics.clone(),
-        database_ready,
-        stop.clone(),
-    ));
+    background.spawn(watch_database(store, database_ready, stop.clone()));
     background.spawn(sample_depths(depths, topology, metrics, stop.clone()));
 
     let consuming = consume(&config, broker, &stop, fan_out, retries);
@@ -352,13 +358,7 @@ async fn watch_broker(publisher: Publisher, ready: ReadyFlag, stop: Cancellation
         .await;
 }
 
-async fn sample(
-    store: Store,
-    transport: Transport,
-    metrics: Arc<Metrics>,
-    ready: ReadyFlag,
-    stop: CancellationToken,
-) {
+async fn watch_database(store: Store, ready: ReadyFlag, stop: CancellationToken) {
     let _ = stop
         .run_until_cancelled(async {
             loop {
@@ -366,22 +366,7 @@ async fn sample(
                     Ok(()) => ready.set_ready(),
                     Err(error) => ready.set_not_ready(error.to_string()),
                 }
-                let pool = store.pool_status();
-                for (state, count) in [
-                    ("open", pool.size),
-                    ("idle", pool.available),
-                    ("awaited", pool.waiting),
-                ] {
-                    let count = i64::try_from(count).unwrap_or(i64::MAX);
-                    metrics
-                        .database_connections
-                        .with_label_values(&[state])
-                        .set(count);
-                }
-                metrics
-                    .open_connections
-                    .set(i64::try_from(transport.open_connections()).unwrap_or(i64::MAX));
-                tokio::time::sleep(SAMPLE_EVERY).await;
+                tokio::time::sleep(PING_EVERY).await;
             }
         })
         .await;

@@ -110,6 +110,12 @@ impl Recorder {
         Self { entries }
     }
 
+    /// Entries that wait for a statement, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let max = self.entries.max_capacity();
+        (max - self.entries.capacity(), max)
+    }
+
     /// Hand over an entry; waits while too many are waiting.
     pub async fn write(&self, entry: Entry) {
         // Refused only when the recorder is gone: then the entry's part is dropped and its message goes back.
@@ -256,6 +262,7 @@ impl Scribe {
             match result {
                 Ok(outcome) => return outcome,
                 Err(error) if error.is_transient() || matches!(error, StoreError::Retry(_)) => {
+                    self.metrics.record_unavailable.inc();
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         outcomes = batch.outcomes.len(),
@@ -263,6 +270,7 @@ impl Scribe {
                     );
                 }
                 Err(error) => {
+                    self.metrics.record_faults.inc();
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         outcomes = batch.outcomes.len(),
@@ -313,6 +321,7 @@ pub(crate) async fn park(
                         part.settle();
                     }
                     Err(_) => {
+                        metrics.parkings_refused.inc();
                         // It may be in a queue all the same, and two messages must not use one slot.
                         if message.slot().is_some() {
                             message.held = Some(Held::Place(Place::FRONT));

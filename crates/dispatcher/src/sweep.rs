@@ -44,7 +44,10 @@ impl Sweep {
                     match leadership::try_lead(&self.store, Duty::Sweep).await {
                         Ok(Some(leader)) => {
                             tracing::info!("this process leads the sweep");
-                            if let Err(error) = self.lead(leader, &depths).await {
+                            self.metrics.sweep_leader.set(1);
+                            let lost = self.lead(leader, &depths).await;
+                            self.metrics.sweep_leader.set(0);
+                            if let Err(error) = lost {
                                 tracing::warn!(
                                     error = &error as &dyn std::error::Error,
                                     "the sweep lost its lead"
@@ -61,6 +64,7 @@ impl Sweep {
                 }
             }))
             .await;
+        self.metrics.sweep_leader.set(0);
     }
 
     async fn lead(&self, leader: Leadership, depths: &Depths) -> Result<(), StoreError> {

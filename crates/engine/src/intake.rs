@@ -65,6 +65,12 @@ pub struct IntakeFigures {
     pub commit_seconds_sum: f64,
     /// Requests that wait for a commit now.
     pub waiting: usize,
+    /// Requests that may; beyond, they wait at the door.
+    pub waiting_max: usize,
+    /// Payload bytes, and something for each event, that wait for the broker now.
+    pub publishing_bytes: usize,
+    /// How many may; beyond, events are left to the relay.
+    pub publishing_bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -198,6 +204,9 @@ impl Intake {
             unsent_total: read(&counters.unsent),
             commit_seconds_sum: Duration::from_micros(read(&counters.commit_micros)).as_secs_f64(),
             waiting: QUEUE_MAX - self.requests.capacity() + counters.gathered.load(Ordering::Relaxed),
+            waiting_max: QUEUE_MAX + GATHERED_MAX,
+            publishing_bytes: counters.publishing_bytes.load(Ordering::Relaxed),
+            publishing_bytes_max: PUBLISHING_BYTES_MAX,
         }
     }
 

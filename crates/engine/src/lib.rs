@@ -27,6 +27,7 @@ pub mod stats;
 pub mod tenant_deletion;
 mod unit;
 pub mod users;
+pub mod waiting;
 
 use std::sync::Arc;
 
@@ -80,6 +81,8 @@ struct Inner {
     notes: authentication::Notes,
     catalogue: catalogue::Catalogue,
     statistics: stats::Statistics,
+    relayed: relay::Relayed,
+    last_look: waiting::LastLook,
 }
 
 impl Engine {
@@ -106,6 +109,8 @@ impl Engine {
                 notes: authentication::Notes::default(),
                 catalogue: catalogue::Catalogue::default(),
                 statistics: stats::Statistics::default(),
+                relayed: relay::Relayed::default(),
+                last_look: waiting::LastLook::default(),
             }),
         }
     }

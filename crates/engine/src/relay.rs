@@ -4,6 +4,7 @@
 //! were sent and are still there after a grace are lost only if the queues that should hold them have been quiet
 //! for as long: a deep queue means "waiting".
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use plumbline_broker::{Chunk, Depths, EventMessage, QuietWatch, Scope};
@@ -35,6 +36,27 @@ const ERROR_PAUSE: Duration = Duration::from_secs(1);
 pub struct RelayConfig {
     /// The age from which a sent row counts as lost, and how long the queues must have been quiet for it.
     pub recovery_grace: Duration,
+    /// How many days events are kept, which decides what partitions are too old.
+    pub retention_days: u32,
+}
+
+/// What the relay of this process has done since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayFigures {
+    /// Whether it leads now.
+    pub leads: bool,
+    /// Messages published that had never been.
+    pub unsent_total: u64,
+    /// Messages published again that no queue seemed to hold.
+    pub lost_total: u64,
+}
+
+/// The same while it is counted.
+#[derive(Default)]
+pub(crate) struct Relayed {
+    leads: AtomicBool,
+    unsent: AtomicU64,
+    lost: AtomicU64,
 }
 
 impl Engine {
@@ -50,7 +72,13 @@ impl Engine {
                     match leadership::try_lead(relay.store(), Duty::Relay).await {
                         Ok(Some(leader)) => {
                             tracing::info!("this process leads the relay");
-                            if let Err(error) = relay.lead(leader, &depths).await {
+                            relay.leads(true);
+                            let lost = tokio::select! {
+                                lost = relay.lead(leader, &depths) => lost,
+                                never = self.keep_looking(config.retention_days) => match never {},
+                            };
+                            relay.leads(false);
+                            if let Err(error) = lost {
                                 tracing::warn!(
                                     error = &error as &dyn std::error::Error,
                                     "the relay lost its lead"
@@ -70,6 +98,17 @@ impl Engine {
                 }
             }))
             .await;
+        relay.leads(false);
+    }
+
+    /// What the relay of this process has done.
+    pub fn relay_figures(&self) -> RelayFigures {
+        let relayed = &self.inner.relayed;
+        RelayFigures {
+            leads: relayed.leads.load(Ordering::Relaxed),
+            unsent_total: relayed.unsent.load(Ordering::Relaxed),
+            lost_total: relayed.lost.load(Ordering::Relaxed),
+        }
     }
 
     /// The age of the oldest event that is not completely recorded yet; `None` when there is none.
@@ -89,6 +128,15 @@ struct Relay {
 impl Relay {
     fn store(&self) -> &Store {
         self.engine.store()
+    }
+
+    /// What only a leader tells is forgotten with the lead.
+    fn leads(&self, leads: bool) {
+        let inner = &self.engine.inner;
+        inner.relayed.leads.store(leads, Ordering::Relaxed);
+        if !leads {
+            inner.last_look.forget();
+        }
     }
 
     /// Relay until the database or the lead is lost.
@@ -120,7 +168,13 @@ impl Relay {
     async fn publish_unsent(&self) -> Result<bool, StoreError> {
         let rows = outbox::unsent(&self.store().session().await?, ROUND).await?;
         let count = rows.len();
-        Ok(count > 0 && self.publish(rows).await? == count)
+        if count == 0 {
+            return Ok(false);
+        }
+        let published = self.publish(rows).await?;
+        let unsent = &self.engine.inner.relayed.unsent;
+        unsent.fetch_add(published as u64, Ordering::Relaxed);
+        Ok(published == count)
     }
 
     /// Whether there was something.
@@ -134,7 +188,9 @@ impl Relay {
             events = rows.len(),
             "publishing events again that no queue seems to hold"
         );
-        self.publish(rows).await?;
+        let published = self.publish(rows).await?;
+        let lost = &self.engine.inner.relayed.lost;
+        lost.fetch_add(published as u64, Ordering::Relaxed);
         Ok(true)
     }
 

@@ -3,6 +3,8 @@
 //! It is meant for the inside of a network and has no authentication. One request per connection, and
 //! every connection has a deadline, so nobody can hold it open for ever.
 
+mod at_scrape;
+mod itself;
 mod readiness;
 
 use std::convert::Infallible;
@@ -23,6 +25,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
+pub use self::at_scrape::AtScrape;
+use self::itself::Itself;
 pub use self::readiness::{FailingCheck, Readiness, ReadinessStatus, ReadyFlag};
 use crate::shutdown::Shutdown;
 
@@ -51,9 +55,14 @@ pub struct AdminState {
 impl AdminState {
     /// Show `registry` on `/metrics` and `readiness` on `/readyz`.
     ///
-    /// On Linux the process's own metrics (CPU, memory, file descriptors, threads) are added to the
-    /// registry, unless it has them.
+    /// What every process tells of itself is added to the registry, unless it has it: its readiness, its release, the
+    /// memory that it may use; on Linux also CPU, memory, file descriptors and threads.
     pub fn new(registry: Registry, readiness: Readiness) -> Self {
+        let itself = Itself::new(readiness.clone()).and_then(|itself| registry.register(Box::new(itself)));
+        match itself {
+            Ok(()) | Err(prometheus::Error::AlreadyReg) => {}
+            Err(error) => warn!(%error, "the process's readiness will be missing from /metrics"),
+        }
         #[cfg(target_os = "linux")]
         {
             use prometheus::process_collector::ProcessCollector;
@@ -302,7 +311,48 @@ mod tests {
             "GET",
             "/metrics?name=x",
             200,
-            &["process_resident_memory_bytes", "process_open_fds"],
+            &[
+                "process_resident_memory_bytes",
+                "process_open_fds",
+                "process_max_fds",
+            ],
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn metrics_follow_readiness() {
+        let port = Port::open();
+        let database = port.readiness.check("database");
+        for (is_ready, lines) in [
+            (
+                false,
+                [
+                    "plumbline_ready 0",
+                    r#"plumbline_check_ready{check="database"} 0"#,
+                ],
+            ),
+            (
+                true,
+                [
+                    "plumbline_ready 1",
+                    r#"plumbline_check_ready{check="database"} 1"#,
+                ],
+            ),
+        ] {
+            if is_ready {
+                database.set_ready();
+            }
+            port.check("GET", "/metrics", 200, &lines).await;
+        }
+        port.check("GET", "/metrics", 200, &["plumbline_draining 0"])
+            .await;
+        port.readiness.set_draining();
+        port.check(
+            "GET",
+            "/metrics",
+            200,
+            &["plumbline_ready 0", "plumbline_draining 1"],
         )
         .await;
     }

@@ -165,6 +165,61 @@ pub async fn overdue(session: &Session, by: Duration) -> Result<Overdue, StoreEr
     })
 }
 
+/// How full the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fullness {
+    /// Bytes of the database on disk.
+    pub bytes: u64,
+    /// Connections of clients to the server, to whichever database.
+    pub connections: u64,
+    /// Connections that clients without special rights may have.
+    pub connections_max: u64,
+}
+
+/// Look how full the server is.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn fullness(session: &Session) -> Result<Fullness, StoreError> {
+    let sql = "
+        SELECT pg_database_size(current_database()) AS bytes,
+            (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+            (current_setting('max_connections')::integer
+                - current_setting('superuser_reserved_connections')::integer)::bigint AS connections_max";
+    let row = session.query_one(sql, &[]).await?;
+    Ok(Fullness {
+        bytes: row.count("bytes")?,
+        connections: row.count("connections")?,
+        connections_max: row.count("connections_max")?,
+    })
+}
+
+/// How many endpoints fail now, and how many are disabled by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EndpointsTroubled {
+    /// Active, and the last attempt failed.
+    pub failing: u64,
+    /// Disabled for their failures, or because they answered that they are gone.
+    pub disabled: u64,
+}
+
+/// Count the endpoints in trouble. Reads all of them.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn endpoints_troubled(session: &Session) -> Result<EndpointsTroubled, StoreError> {
+    let sql = "
+        SELECT count(*) FILTER (WHERE disabled_reason IS NULL AND consecutive_failures > 0) AS failing,
+            count(*) FILTER (WHERE disabled_reason IN ('consecutive_failures', 'gone')) AS disabled
+        FROM endpoints
+        WHERE deleted_at IS NULL";
+    let row = session.query_one(sql, &[]).await?;
+    Ok(EndpointsTroubled {
+        failing: row.count("failing")?,
+        disabled: row.count("disabled")?,
+    })
+}
+
 /// Who leads the relay, or the sweep: what its process calls itself, or nothing where this user may not see it.
 /// `None` when nobody leads.
 ///

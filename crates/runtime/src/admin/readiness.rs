@@ -60,6 +60,16 @@ impl Readiness {
         matches!(self.status(), ReadinessStatus::Ready)
     }
 
+    /// Every check and whether it passes, and whether the process drains.
+    pub(super) fn checks(&self) -> (Vec<(&'static str, bool)>, bool) {
+        let checks = self.lock();
+        let all = checks
+            .all
+            .iter()
+            .map(|check| (check.name, check.failing_because.is_none()));
+        (all.collect(), checks.is_draining)
+    }
+
     /// Every change below is a single assignment, so a panic elsewhere leaves nothing half done.
     fn lock(&self) -> MutexGuard<'_, Checks> {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner)
