@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the development stack needs and this machine lacks, from the system's packages.
-# Usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser]
+# Usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [metrics]
 #
 # Only programs are wanted. The packages would also start (and on Debian create) system-wide servers;
 # this keeps them from doing so and never touches one that is already there.
@@ -40,7 +40,15 @@ missing_packages() {
         type -P openssl >/dev/null || printf '%s\n' openssl
         ;;
       go) type -P go >/dev/null || printf '%s\n' golang-go ;;
-      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser]" ;;
+      # What deploy/checks/metrics.sh checks rules and dashboards with.
+      metrics)
+        type -P prometheus promtool >/dev/null || printf '%s\n' prometheus
+        type -P amtool >/dev/null || printf '%s\n' prometheus-alertmanager
+        type -P node >/dev/null || printf '%s\n' nodejs
+        type -P npm >/dev/null || printf '%s\n' npm
+        type -P python3 >/dev/null || printf '%s\n' python3
+        ;;
+      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [metrics]" ;;
     esac
   done
 }

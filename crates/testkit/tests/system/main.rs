@@ -21,6 +21,7 @@ mod hostile;
 mod isolation;
 mod live;
 mod memory;
+mod metrics;
 mod news;
 mod operations;
 mod peers;
