@@ -27,7 +27,7 @@ import urllib.parse
 import urllib.request
 
 # Nothing here may take longer; far more than it takes.
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 60
 DISPATCHERS = 2
 EVENTS_AT_ONCE = 10
 # Four scrapes, as Grafana would choose with its own factor.
@@ -59,7 +59,8 @@ def until(awaited, look):
         if found:
             return found
         if time.monotonic() > deadline:
-            raise Failure(f"waited {PATIENCE_SECONDS} s in vain for {awaited}")
+            named = awaited() if callable(awaited) else awaited
+            raise Failure(f"waited {PATIENCE_SECONDS} s in vain for {named}")
         time.sleep(0.2)
 
 
@@ -178,23 +179,19 @@ SELECTOR = re.compile(
 )
 
 
-def ask_all(prometheus, processes, asked):
+def ask_all(prometheus, is_well, asked):
     """Ask until each has been answered by a number; the answers."""
     answers = {}
 
     def look():
-        processes.alive()
+        is_well()
         for expression in asked - answers.keys():
             found = prometheus.numbers(expression.replace("$__rate_interval", RATE_INTERVAL))
             if found:
                 answers[expression] = found
         return len(answers) == len(asked)
 
-    try:
-        until("answers", look)
-    except Failure:
-        missing = "\n  ".join(sorted(asked - answers.keys()))
-        raise Failure(f"no number after {PATIENCE_SECONDS} s for:\n  {missing}") from None
+    until(lambda: "numbers for:\n  " + "\n  ".join(sorted(asked - answers.keys())), look)
     return answers
 
 
@@ -207,6 +204,8 @@ def check(binaries, deploy, work, processes):
         "ALLOW_HTTP": "true",
         "ALLOW_NETWORKS": "127.0.0.0/8",
         "RETRY_SCHEDULE": "500ms,1s,2s",
+        # Those that fail go on failing.
+        "DISABLE_AFTER": "0",
         "LOG": "info",
     }
     environment |= {f"PLUMBLINE_{name}": value for name, value in settings.items()}
@@ -268,22 +267,27 @@ def check(binaries, deploy, work, processes):
             try:
                 request(f"{base}/events", {"events": events}, key)
             except OSError as error:
-                refused.append(f"publishing: {error}")
+                detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
+                refused.append(f"publishing: {error} {detail}")
                 return
+
+    def is_well():
+        if refused:
+            raise Failure("\n".join(refused))
+        return processes.alive()
 
     publisher = threading.Thread(target=publish, daemon=True)
     publisher.start()
     try:
-        until("every target to be scraped", lambda: processes.alive() and is_scraped(prometheus))
+        until("every target to be scraped", lambda: is_well() and is_scraped(prometheus))
         panels = list(dashboards(deploy))
         rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
         inputs = {selector for rule in rules if rule["type"] == "alerting" for selector in SELECTOR.findall(rule["query"])}
         recorded = {rule["name"] for rule in rules if rule["type"] == "recording"}
-        answers = ask_all(prometheus, processes, {expression for _, _, expression in panels} | inputs | recorded)
+        answers = ask_all(prometheus, is_well, {expression for _, _, expression in panels} | inputs | recorded)
         rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
         faults = [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule["health"] != "ok"]
         faults += [f"{rule['name']} fires, and all is well" for rule in rules if rule.get("state") == "firing"]
-        faults += refused
         for name, address in [("API", at(api_admin)), *((f"dispatcher {number}", at(admin)) for number, admin in enumerate(admins))]:
             shown = request(f"http://{address}/metrics")
             judged = subprocess.run(["promtool", "check", "metrics"], input=shown, capture_output=True, text=True, check=False)
