@@ -663,6 +663,8 @@ const brokerAndDatabase = dashboard('broker-database', 'broker and database', 'I
   ],
 ]);
 
+// What a job is called is Prometheus' configuration's affair.
+const OURS = ' and on (job, instance) plumbline_ready';
 const used = (value: string, limit: string, by: string) => `max by (${by}) (${value} / (${limit} > 0))`;
 const capacity = dashboard('capacity', 'capacity', 'How close to a limit, and who does the work?', [
   [
@@ -690,7 +692,7 @@ const capacity = dashboard('capacity', 'capacity', 'How close to a limit, and wh
       }),
       graph(
         'File descriptors',
-        [[used('process_open_fds{job=~"plumbline.*"}', 'process_max_fds{job=~"plumbline.*"}', 'job, instance'), '{{job}} {{instance}}']],
+        [[`max by (job, instance) ((process_open_fds / process_max_fds)${OURS})`, '{{job}} {{instance}}']],
         { unit: SHARE, max: 1, about: 'ulimit -n.' },
       ),
       graph(
@@ -735,15 +737,15 @@ const capacity = dashboard('capacity', 'capacity', 'How close to a limit, and wh
   [
     'What it costs',
     [
-      graph('CPU', [[rate('process_cpu_seconds_total{job=~"plumbline.*"}', 'job, instance'), '{{job}} {{instance}}']], {
+      graph('CPU', [[`sum by (job, instance) (rate(process_cpu_seconds_total[${window}])${OURS})`, '{{job}} {{instance}}']], {
         about: 'Cores in use.',
       }),
       graph(
         'CPU for an attempt',
-        [[`${rate('process_cpu_seconds_total{job="plumbline-dispatcher"}')} / ${rate('plumbline_attempts_total')}`, 'dispatchers']],
+        [[`sum(rate(process_cpu_seconds_total[${window}]) and on (job, instance) plumbline_sweep_leader) / ${rate('plumbline_attempts_total')}`, 'dispatchers']],
         { unit: 's', about: 'Of all dispatchers together; the same however many there are.' },
       ),
-      graph('Memory', [['max by (job, instance) (process_resident_memory_bytes{job=~"plumbline.*"})', '{{job}} {{instance}}']], {
+      graph('Memory', [[`max by (job, instance) (process_resident_memory_bytes${OURS})`, '{{job}} {{instance}}']], {
         unit: 'bytes',
         about: 'Bounded, whatever the backlog.',
       }),

@@ -28,10 +28,13 @@ import urllib.request
 
 # Nothing here may take longer; far more than it takes.
 PATIENCE_SECONDS = 60
+APIS = 2
 DISPATCHERS = 2
 EVENTS_AT_ONCE = 10
 # Four scrapes, as Grafana would choose with its own factor.
 RATE_INTERVAL = "5s"
+# What only one process leads, and only the leader tells.
+LEADERS = ["sum(plumbline_relay_leader)", "sum(plumbline_sweep_leader)", "count(plumbline_outbox_messages)"]
 
 
 class Failure(Exception):
@@ -220,16 +223,25 @@ def check(binaries, deploy, work, processes):
     tenant = str(cli("tenant", "create", "--name", "Acme")["id"])
     key = cli("api-key", "create", "--tenant", tenant, "--name", "check", "--scopes", "*")["key"]
 
-    api, api_admin = free_port(), free_port()
-    admins = [free_port() for _ in range(DISPATCHERS)]
     at = "127.0.0.1:{}".format
-    processes.start("api", [binaries / "plumbline-api"], environment | {"PLUMBLINE_LISTEN": at(api), "PLUMBLINE_ADMIN_LISTEN": at(api_admin)})
-    for number, admin in enumerate(admins):
-        processes.start(f"dispatcher-{number}", [binaries / "plumbline-dispatcher"], environment | {"PLUMBLINE_ADMIN_LISTEN": at(admin)})
+    doors, admins = [], {}
+    for number in range(APIS):
+        doors.append(free_port())
+        name, admin = f"api-{number}", at(free_port())
+        processes.start(
+            name,
+            [binaries / "plumbline-api"],
+            environment | {"PLUMBLINE_LISTEN": at(doors[-1]), "PLUMBLINE_ADMIN_LISTEN": admin},
+        )
+        admins[name] = admin
+    for number in range(DISPATCHERS):
+        name, admin = f"dispatcher-{number}", at(free_port())
+        processes.start(name, [binaries / "plumbline-dispatcher"], environment | {"PLUMBLINE_ADMIN_LISTEN": admin})
+        admins[name] = admin
     broker = urllib.parse.urlsplit(os.environ["PROMETHEUS_URL"]).netloc
     targets = {
-        "plumbline-api": [at(api_admin)],
-        "plumbline-dispatcher": [at(admin) for admin in admins],
+        "plumbline-api": [admin for name, admin in admins.items() if name.startswith("api")],
+        "plumbline-dispatcher": [admin for name, admin in admins.items() if name.startswith("dispatcher")],
         "rabbitmq": [broker],
         "rabbitmq-queues": [broker],
     }
@@ -246,16 +258,16 @@ def check(binaries, deploy, work, processes):
         with contextlib.suppress(OSError):
             return request(f"http://{address}/readyz") == "ready"
 
-    for address in (at(api_admin), *map(at, admins)):
-        until(f"{address} to be ready", lambda address=address: processes.alive() and is_ready(address))
+    for name, admin in admins.items():
+        until(f"{name} to be ready", lambda admin=admin: processes.alive() and is_ready(admin))
 
     receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     receiver.daemon_threads = True
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{api}/api/v1"
+    bases = [f"http://127.0.0.1:{door}/api/v1" for door in doors]
     nobody = f"http://127.0.0.1:{free_port()}/"
     for url in [f"http://127.0.0.1:{receiver.server_port}/{wish}" for wish in ("200", "500", "404", "slow")] + [nobody]:
-        request(f"{base}/webhook-endpoints", {"url": url, "eventTypes": ["bid.created"]}, key)
+        request(f"{bases[0]}/webhook-endpoints", {"url": url, "eventTypes": ["bid.created"]}, key)
 
     done, refused = threading.Event(), []
 
@@ -265,7 +277,7 @@ def check(binaries, deploy, work, processes):
             events = [{"type": "bid.created", "data": {"id": number + each}} for each in range(EVENTS_AT_ONCE)]
             number += EVENTS_AT_ONCE
             try:
-                request(f"{base}/events", {"events": events}, key)
+                request(f"{bases[number // EVENTS_AT_ONCE % APIS]}/events", {"events": events}, key)
             except OSError as error:
                 detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
                 refused.append(f"publishing: {error} {detail}")
@@ -288,12 +300,15 @@ def check(binaries, deploy, work, processes):
         rules = [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
         faults = [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule["health"] != "ok"]
         faults += [f"{rule['name']} fires, and all is well" for rule in rules if rule.get("state") == "firing"]
-        for name, address in [("API", at(api_admin)), *((f"dispatcher {number}", at(admin)) for number, admin in enumerate(admins))]:
-            shown = request(f"http://{address}/metrics")
+        for expression in LEADERS:
+            if prometheus.numbers(expression) != [1]:
+                faults.append(f"{expression} is {prometheus.numbers(expression)}, and one process should lead and tell")
+        for name, admin in admins.items():
+            shown = request(f"http://{admin}/metrics")
             judged = subprocess.run(["promtool", "check", "metrics"], input=shown, capture_output=True, text=True, check=False)
             said = (judged.stdout + judged.stderr).strip()
             if judged.returncode != 0 or said:
-                faults.append(f"promtool check metrics of the {name}: {said}")
+                faults.append(f"promtool check metrics of {name}: {said}")
             series = sum(1 for line in shown.splitlines() if line and not line.startswith("#"))
             print(f"{name}: {series} series, promtool finds no fault", file=sys.stderr)
     finally:
@@ -318,7 +333,7 @@ def is_scraped(prometheus):
     with contextlib.suppress(OSError):
         active = prometheus.get("targets", state="active")["activeTargets"]
         bad = [target["lastError"] for target in active if target["health"] == "down"]
-        return len(active) == DISPATCHERS + 3 and not bad and all(target["health"] == "up" for target in active)
+        return len(active) == APIS + DISPATCHERS + 2 and not bad and all(target["health"] == "up" for target in active)
 
 
 def main():
