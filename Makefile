@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: ## Start everything, send a first event through, and stay in the foreground; Ctrl-C stops it all
@@ -68,3 +68,11 @@ chaos: ## Break everything at random for a while, then compare the books; SEED=7
 .PHONY: lint
 lint: ## Check formatting, clippy, dependencies and the scripts
 	@deploy/dev/lint.sh
+
+.PHONY: deploy-check
+deploy-check: ## Check everything in deploy/, and run the image; CHECKS="compose kubernetes" chooses
+	@deploy/dev/deploy-check.sh $(CHECKS)
+
+.PHONY: deploy-render
+deploy-render: ## Write anew what is made from the Helm chart: its README, the Kustomize files
+	@deploy/checks/kubernetes.sh render

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the development stack needs and this machine lacks, from the system's packages.
-# Usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [metrics]
+# Usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [venv] [containers] [metrics]
 #
 # Only programs are wanted. The packages would also start (and on Debian create) system-wide servers;
 # this keeps them from doing so and never touches one that is already there.
@@ -39,6 +39,17 @@ missing_packages() {
         type -P php >/dev/null || printf '%s\n' php-cli
         type -P openssl >/dev/null || printf '%s\n' openssl
         ;;
+      # Python with virtual environments of its own, for tools.
+      venv)
+        type -P python3 >/dev/null || printf '%s\n' python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || printf '%s\n' python3-venv
+        ;;
+      containers)
+        type -P buildah >/dev/null || printf '%s\n' buildah
+        type -P podman >/dev/null || printf '%s\n' podman
+        type -P runc >/dev/null || printf '%s\n' runc
+        type -P catatonit >/dev/null || printf '%s\n' catatonit
+        ;;
       go) type -P go >/dev/null || printf '%s\n' golang-go ;;
       # What deploy/checks/metrics.sh checks rules and dashboards with.
       metrics)
@@ -48,7 +59,7 @@ missing_packages() {
         type -P npm >/dev/null || printf '%s\n' npm
         type -P python3 >/dev/null || printf '%s\n' python3
         ;;
-      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [metrics]" ;;
+      *) die "install.sh does not know '$need'" "usage: install.sh [database] [broker] [peers] [languages] [go] [node] [browser] [venv] [containers] [metrics]" ;;
     esac
   done
 }

@@ -24,7 +24,7 @@ else
   say "--- skipped: cargo-deny is not installed (cargo install --locked cargo-deny)"
 fi
 
-scripts=(deploy/dev/*.sh deploy/dev/lib/*.sh .ci/run)
+scripts=(deploy/checks/*.sh deploy/checks/lib/*.sh deploy/dev/*.sh deploy/dev/lib/*.sh .ci/run)
 for script in "${scripts[@]}"; do
   bash -n "$script" || failed+=("bash -n $script")
 done
