@@ -9,6 +9,8 @@ main() {
   python_tools
   check "$python/check-jsonschema" --builtin-schema vendor.compose-spec deploy/compose.yaml
   check "$python/python" "$here/tools/compose.py" deploy/compose.yaml deploy/.env.example
+  # The check of the metrics, which comes later, installs it.
+  if type -P promtool >/dev/null; then check promtool check config --syntax-only deploy/compose/prometheus.yml; fi
   finish
 }
 

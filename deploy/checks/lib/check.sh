@@ -9,9 +9,12 @@ for part in say state ports process programs; do
   # shellcheck source=/dev/null
   . "$dev/lib/$part.sh"
 done
-cd "$checkout"
+cd "$checkout" || exit 1
 make_state_dir .local
 make_state_dir "$work"
+
+# What deploy-check.sh takes for neither passed nor failed.
+EXIT_SKIPPED=77
 
 # check WORDS... : runs it and says so; the script goes on, and `finish` fails.
 failed=()

@@ -113,11 +113,9 @@ def readme():
 
 
 def rules():
-    """The alerts' files, for the chart cannot read outside itself."""
-    return {
-        CHART / "rules" / path.name: path.read_text()
-        for path in sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
-    }
+    """The files of Prometheus's rules, for the chart cannot read outside itself."""
+    paths = [DEPLOY / "prometheus" / name for name in ("rules.yml", "alerts.yml")]
+    return {CHART / "rules" / path.name: path.read_text() for path in paths if path.exists()}
 
 
 def made():
