@@ -53,6 +53,11 @@ fn address(text: &str) -> Result<AMQPUri, InvalidAmqpUrl> {
         let (host, _) = rest.split_once(']').ok_or(InvalidAmqpUrl)?;
         uri.authority.host = host.to_owned();
     }
+    // By the letter of the standard `amqp://host/` means the virtual host without a name, which hardly anybody has.
+    // The RabbitMQ Cluster Operator's own secret has such a URL and means the default one.
+    if uri.vhost.is_empty() {
+        "/".clone_into(&mut uri.vhost);
+    }
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     Ok(uri)
 }
@@ -135,6 +140,8 @@ mod tests {
     fn a_url_shows_where_and_never_the_password() {
         for (text, shown) in [
             ("amqp://user:secret@host/%2f", "amqp://host:5672/%2f"),
+            ("amqp://user:secret@host:1/", "amqp://host:1/%2f"),
+            ("amqp://user:secret@host", "amqp://host:5672/%2f"),
             ("amqps://user:secret@host:1/v", "amqps://host:1/v"),
             ("amqp://user:secret@[::1]:1/v", "amqp://::1:1/v"),
             (
