@@ -1,5 +1,6 @@
 //! What can be asked for, and how.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -115,6 +116,14 @@ pub(crate) enum Command {
     ///
     /// With --json: {"status":"warn","checks":[{"status":"ok","what":"…","explanation":"…","remedy":null}]}
     Doctor(DoctorArgs),
+    /// Ask a service's admin port whether it is ready, for a health check; exit code 0 if it is, 1 if not
+    ///
+    /// With --json: {"ready":false,"explanation":"…"}
+    Ready {
+        /// Its admin address: 9090 is the API's default port, 9091 a dispatcher's
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090")]
+        at: SocketAddr,
+    },
     /// Dead messages: what no dispatcher could process, in the queue plumbline.dead
     #[command(subcommand)]
     Dead(DeadCommand),

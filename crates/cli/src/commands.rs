@@ -19,6 +19,7 @@ mod trigger;
 mod verify;
 
 pub(crate) use self::developer::DeveloperCommand;
+mod ready;
 
 use crate::arguments::{
     ApiKeyCommand, Arguments, Command, DatabaseUrl, SecretsCommand, TenantCommand, UserCommand,
@@ -60,6 +61,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Done, Failure> {
             role,
             password_stdin: _,
         }) => well(create_user(&administration()?, tenant, &email, role).await?),
+        Command::Ready { at } => ready::ready(at).await,
         Command::Doctor(asked) => care::doctor(&database()?, &asked).await?,
         Command::Dead(command) => care::dead(command).await?,
         Command::Secrets(SecretsCommand::Rekey { master_keys }) => {
