@@ -19,7 +19,7 @@ main() {
   trap clean_up EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  clean_up # Of a run that was killed.
+  stop_everything # Of a run that was killed.
   check settings_are_the_charts
   start_servers
   play
@@ -69,7 +69,7 @@ start_servers() {
 play() {
   read -ra ports <<<"$(free_ports 4)"
   api_port=${ports[0]} api_admin_port=${ports[1]} dispatcher_admin_port=${ports[2]} receiver_port=${ports[3]}
-  printf 'PLUMBLINE_DATABASE_URL=%s\n' "$DATABASE_URL" | replace_file "$work/run/cli.env"
+  printf 'PLUMBLINE_DATABASE_URL=%s\nPLUMBLINE_LOG=warn\n' "$DATABASE_URL" | replace_file "$work/run/cli.env"
 
   # As the hook does, and once more: an upgrade without anything new.
   plumbline migrate
@@ -165,17 +165,19 @@ drains() {
 }
 
 clean_up() {
-  trap '' INT TERM HUP
+  trap '' INT TERM HUP # Not before: what is started while they are ignored ignores them, too.
   set +e
+  stop_everything
+}
+
+stop_everything() {
   stop_process "$work/run/receiver.pid" TERM 5
   # All that is in the storage of these checks, which is nobody else's.
-  podman pod rm --force --all >/dev/null 2>&1
-  podman rm --force --all --time 5 >/dev/null 2>&1
-  podman secret rm "$secret" >/dev/null 2>&1
+  podman pod rm --force --all >/dev/null 2>&1 || true
+  podman rm --force --all --time 5 >/dev/null 2>&1 || true
+  podman secret rm "$secret" >/dev/null 2>&1 || true
   "$dev/bench-servers.sh" down "$servers"
   rm -rf "$work/run"
-  set -e
-  mkdir -p "$work/run"
 }
 
 main
