@@ -14,12 +14,12 @@ mod endpoints;
 mod events;
 mod input;
 mod listen;
+mod ready;
 mod recover;
 mod trigger;
 mod verify;
 
 pub(crate) use self::developer::DeveloperCommand;
-mod ready;
 
 use crate::arguments::{
     ApiKeyCommand, Arguments, Command, DatabaseUrl, SecretsCommand, TenantCommand, UserCommand,
