@@ -24,6 +24,7 @@ use crate::fanout::{self, patiently};
 use crate::limiter::{BrokenOff, Limiter};
 use crate::metrics::{Headroom, Metrics};
 use crate::recorder::{Entry, Outcome, Recorder, Then};
+use crate::top::TopTenants;
 use crate::transport::{AttemptRequest, Attempted, Missed, Transport};
 use crate::work::Part;
 
@@ -93,6 +94,7 @@ pub struct Attempts {
     retries_max: usize,
     gates: Mutex<HashMap<EndpointId, Turnstile>>,
     metrics: Arc<Metrics>,
+    top_tenants: TopTenants,
 }
 
 impl Attempts {
@@ -108,6 +110,7 @@ impl Attempts {
         timeout: Duration,
         in_flight_max: usize,
         metrics: Arc<Metrics>,
+        top_tenants: TopTenants,
     ) -> Self {
         let retries_max = (in_flight_max / 4).max(1);
         let fresh_max = in_flight_max.saturating_sub(retries_max).max(1);
@@ -125,6 +128,7 @@ impl Attempts {
             retries_max,
             gates: Mutex::default(),
             metrics,
+            top_tenants,
         }
     }
 
@@ -339,6 +343,7 @@ impl Attempts {
             }
         };
         self.metrics.attempted(&outcome, next, duration);
+        self.top_tenants.attempted(due.event.tenant, duration);
         let (status, next_attempt_at) = match next {
             Next::Succeeded => (DeliveryStatus::Succeeded, None),
             Next::Retry { after } => (DeliveryStatus::Pending, Some(Timestamp::now() + after)),

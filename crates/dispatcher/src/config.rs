@@ -61,6 +61,10 @@ pub struct Config {
     #[arg(long, env = "PLUMBLINE_DISABLE_AFTER", default_value = "20")]
     pub disable_after: u32,
 
+    /// How many tenants, those whose attempts take the most time, are named in the metrics; 0 is none.
+    #[arg(long, env = "PLUMBLINE_TOP_TENANTS", default_value = "0", value_parser = clap::value_parser!(u8).range(..=100))]
+    pub top_tenants: u8,
+
     /// Networks exempt from the address and port rules, comma-separated CIDRs; for development only.
     #[arg(long, env = "PLUMBLINE_ALLOW_NETWORKS", value_delimiter = ',')]
     pub allow_networks: Vec<IpNet>,

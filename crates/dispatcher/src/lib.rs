@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod recorder;
 pub mod retries;
 pub mod sweep;
+pub mod top;
 pub mod transport;
 pub mod work;
 
@@ -50,6 +51,7 @@ use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::retries::Retries;
 use crate::sweep::Sweep;
+use crate::top::TopTenants;
 use crate::transport::{NameError, ResolveName, Transport, TransportConfig};
 
 /// Messages taken from a queue at once at most.
@@ -157,6 +159,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     let urls = ResourceUrls::below(config.public_url.as_deref());
     let endpoints = Endpoints::new(store.clone(), vault, urls);
     let bodies = Arc::new(Bodies::new(store.clone()));
+    let top_tenants = TopTenants::new(&registry, config.top_tenants.into())?;
     let attempts = Arc::new(Attempts::new(
         transport.clone(),
         endpoints.clone(),
@@ -167,6 +170,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         config.attempt_timeout,
         config.max_in_flight.get(),
         metrics.clone(),
+        top_tenants,
     ));
     // Weakly: the recorder ends when the last of what attempts has gone.
     let (attempting, pool, connections) = (Arc::downgrade(&attempts), store.clone(), transport.clone());
