@@ -224,6 +224,24 @@ impl System {
         Arc::new(Journal::new(self.clock, size))
     }
 
+    /// Bytes that PostgreSQL has written ahead since it exists.
+    pub(crate) async fn wal_bytes(&self) -> Result<u64, Failure> {
+        let sql = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
+        let bytes: i64 = self.database.query_one(sql, &[]).await?.get(0);
+        Ok(u64::try_from(bytes)?)
+    }
+
+    /// Bytes that events, deliveries and attempts take in the database, their indexes included.
+    pub(crate) async fn kept_bytes(&self) -> Result<u64, Failure> {
+        let sql = "
+            SELECT coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
+            FROM pg_inherits
+            WHERE inhparent IN ('plumbline.events'::regclass, 'plumbline.deliveries'::regclass,
+                'plumbline.delivery_attempts'::regclass)";
+        let bytes: i64 = self.database.query_one(sql, &[]).await?.get(0);
+        Ok(u64::try_from(bytes)?)
+    }
+
     /// Wait until everything is recorded and nobody works any more.
     pub(crate) async fn settle(&self) -> Result<(), Failure> {
         self.wait_recorded().await?;

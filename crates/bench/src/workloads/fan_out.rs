@@ -17,6 +17,7 @@ pub(super) async fn one(bed: Bed<'_>) -> Result<Outcome, Failure> {
     figures[1] = figures[1].clone().at_least(5_000.0).stretch(9_000.0);
     figures.extend(volleyed.cpu());
     with_goal(&mut figures, 330.0, Some(160.0));
+    figures.push(kept(&system, &volleyed).await?);
     for kind in [Kind::Api, Kind::Dispatcher] {
         let memory = system.meter.memory(kind)?;
         let megabytes = |bytes: u64| bytes as f64 / MEGABYTE;
@@ -42,14 +43,22 @@ pub(super) async fn one(bed: Bed<'_>) -> Result<Outcome, Failure> {
 
 /// Each event to ten endpoints.
 pub(super) async fn ten(bed: Bed<'_>) -> Result<Outcome, Failure> {
-    let (_system, volleyed) = measure(bed, 10, 4_000, CONNECTIONS).await?;
-    Ok(deliveries(&volleyed))
+    let (system, volleyed) = measure(bed, 10, 4_000, CONNECTIONS).await?;
+    let mut outcome = deliveries(&volleyed);
+    outcome.figures.push(kept(&system, &volleyed).await?);
+    Ok(outcome)
 }
 
 /// Each event to a thousand endpoints. Compared with ten endpoints in the report, if both were measured.
 pub(super) async fn thousand(bed: Bed<'_>) -> Result<Outcome, Failure> {
     let (_system, volleyed) = measure(bed, 1_000, 30, 1).await?;
     Ok(deliveries(&volleyed))
+}
+
+/// What the log takes in the database for each delivery that there is.
+async fn kept(system: &System, volleyed: &Volleyed) -> Result<Figure, Failure> {
+    let each = system.kept_bytes().await? as f64 / volleyed.audit.owed.max(1) as f64;
+    Ok(Figure::new("kept per delivery", each, Unit::Bytes))
 }
 
 fn deliveries(volleyed: &Volleyed) -> Outcome {

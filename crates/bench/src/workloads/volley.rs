@@ -47,6 +47,8 @@ pub(crate) struct Volleyed {
     /// What came, not what was owed.
     pub(crate) deliveries: usize,
     pub(crate) spent: Spent,
+    /// Bytes that PostgreSQL wrote ahead.
+    pub(crate) wal: u64,
     pub(crate) audit: Audit,
 }
 
@@ -79,12 +81,13 @@ impl Volley {
             .await;
         system.settle().await?;
 
-        let before = system.meter.read()?;
+        let (before, wal_before) = (system.meter.read()?, system.wal_bytes().await?);
         publisher.closed(measured.clone(), self.connections).await?;
         let accepted_at = journal.clock().now();
         journal.wait_complete(owed(0..self.end()), ARRIVAL_PATIENCE).await;
         system.settle().await?;
         let spent = system.meter.read()?.since(&before);
+        let wal = system.wal_bytes().await?.saturating_sub(wal_before);
 
         let first = journal.first_due(measured.clone()).unwrap_or_default();
         let since_first = |at: u64| Duration::from_nanos(at.saturating_sub(first)).as_secs_f64();
@@ -102,6 +105,7 @@ impl Volley {
             events: journal.accepted(measured.clone()),
             deliveries: arrivals.len() / usize::from(journal.size().requests),
             spent,
+            wal,
             audit,
         })
     }
@@ -118,9 +122,12 @@ impl Volleyed {
         rate(self.deliveries, self.delivering_seconds)
     }
 
-    /// What it cost: the sum and its parts.
+    /// What it cost: the sums and their parts.
     pub(crate) fn cpu(&self) -> Vec<Figure> {
-        cpu_figures(&self.spent, self.deliveries)
+        let mut figures = cpu_figures(&self.spent, self.deliveries);
+        let wal = self.wal as f64 / self.deliveries.max(1) as f64;
+        figures.push(Figure::new("PostgreSQL's log", wal, Unit::Bytes).part());
+        figures
     }
 
     /// How fast it was, without a goal.
