@@ -3,6 +3,7 @@
 //! A label for each tenant would be a series for each, for ever. So only the first few of each minute are shown, and gone with
 //! it: at most so many series at a time, and at most so many new ones a minute. Who does not ask pays nothing.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -115,7 +116,7 @@ impl Ranking {
         }
         let mut tallies: Vec<_> = std::mem::take(&mut period.tallies).into_iter().collect();
         period.began = now;
-        tallies.sort_by(|(_, one), (_, other)| other.spent.cmp(&one.spent));
+        tallies.sort_by_key(|(_, tally)| Reverse(tally.spent));
         self.attempts.reset();
         self.seconds.reset();
         for (tenant, tally) in tallies.into_iter().take(self.shown_max) {
