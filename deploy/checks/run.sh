@@ -3,6 +3,9 @@
 #
 # Podman plays the rendered Deployments: their user, read-only root, capabilities, memory limit, settings and secret
 # references are the chart's. RabbitMQ runs with the configuration of deploy/compose, as far as its version knows it.
+#
+#   run.sh        check; stops all that it started
+#   run.sh stop   stop what a check left that was killed
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 . "$here/lib/check.sh"
@@ -13,8 +16,12 @@ servers=$work/servers
 secret=plumbline
 
 main() {
-  python_tools
   container_tools
+  if [[ ${1-} == stop ]]; then
+    stop_everything
+    return
+  fi
+  python_tools
   podman image exists "$image" || "$here/image.sh"
   trap clean_up EXIT
   trap 'exit 130' INT
@@ -180,4 +187,4 @@ stop_everything() {
   rm -rf "$work/run"
 }
 
-main
+main "$@"

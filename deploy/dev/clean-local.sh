@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops everything of this checkout, the servers of the tests and of the bench too, and removes .local with all data.
+# Stops everything of this checkout, the servers of the tests, of the bench and of the checks too, and removes .local with all data.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 stack=$(readlink -f "$here/../..")/.local
@@ -8,6 +8,7 @@ stack=$(readlink -f "$here/../..")/.local
 "$here/down.sh"
 "$here/test-stack.sh" down
 "$here/bench-servers.sh" down "$stack/bench"
+if [[ -d $stack/deploy/containers ]]; then "$here/../checks/run.sh" stop; fi
 # Not only rm: root's database may live elsewhere (see database.sh).
 "$here/database.sh" wipe "$stack/database"
 rm -rf "$stack"
