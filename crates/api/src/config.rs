@@ -10,8 +10,8 @@ use clap::{ArgAction, Parser};
 use ipnet::IpNet;
 use plumbline_domain::network::parse_network;
 use plumbline_runtime::config::{
-    BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, listen_address, positive_duration,
-    public_url,
+    BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, TraceArgs, listen_address,
+    positive_duration, public_url,
 };
 
 /// The longest retention, in days.
@@ -40,6 +40,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub log: LogArgs,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Shutdown.
     #[command(flatten)]
     pub drain: DrainArgs,

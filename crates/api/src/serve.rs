@@ -8,12 +8,15 @@ use std::time::Duration;
 use actix_web::http::KeepAlive;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
-use plumbline_domain::{AddressPolicy, ResourceUrls, TrustedProxies};
+use plumbline_domain::trace::{Resource, Sampler, export_request};
+use plumbline_domain::{AddressPolicy, ResourceUrls, Tracer, TrustedProxies};
 use plumbline_engine::assembly::{BrokerSettings, DatabaseSettings, Depths, SettingError};
 use plumbline_engine::relay::RelayConfig;
 use plumbline_engine::{Engine, EngineConfig, story};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness};
 use plumbline_runtime::backoff::Backoff;
+use plumbline_runtime::collector::Collector;
+use plumbline_runtime::config::TraceArgs;
 use plumbline_runtime::descriptors;
 use plumbline_runtime::dns::Resolver;
 use plumbline_runtime::shutdown::Shutdown;
@@ -101,6 +104,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     admin: AdminServer,
+    collector: Option<Collector>,
     broker_stop: Shutdown,
 }
 
@@ -124,6 +128,7 @@ impl Server {
         let broker_stop = Shutdown::manual();
         let resolver = Resolver::from_setting(&config.dns.dns_servers)
             .map_err(|error| StartError::SetUp(story(&error)))?;
+        let (tracer, collector) = tracing_to(&config.traces);
         let (engine, depths) = Engine::connect(
             &DatabaseSettings::new(
                 config.database.database_url.expose(),
@@ -137,7 +142,7 @@ impl Server {
             },
             config.master_keys.master_keys.expose(),
             Arc::new(Names(resolver)),
-            engine_config(&config),
+            engine_config(&config, tracer),
             &broker_stop.token(),
         )?;
         let connections = Connections::new(config.keep_alive + HEAD_READ_TIMEOUT);
@@ -173,6 +178,7 @@ impl Server {
             listener,
             address,
             admin,
+            collector,
             broker_stop,
         })
     }
@@ -202,6 +208,7 @@ impl Server {
             listener,
             address,
             admin,
+            collector,
             broker_stop,
         } = self;
         let drain = config.drain.drain_timeout;
@@ -242,6 +249,9 @@ impl Server {
             background.join_all().await;
             broker_stop.trigger();
             engine.broker_closed().await;
+            if let Some(collector) = collector {
+                collector.close().await;
+            }
         })
         .await;
         match drained {
@@ -259,7 +269,28 @@ impl Server {
     }
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
+/// Where spans go, and the task that sends them, if the settings name a collector.
+fn tracing_to(args: &TraceArgs) -> (Tracer, Option<Collector>) {
+    let resource = Resource {
+        service: "plumbline-api",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: format!("{:032x}", rand::random::<u128>()),
+    };
+    let render = move |spans: &[_]| export_request(&resource, spans);
+    let Some((collector, outbox)) = Collector::start(args, render) else {
+        return (Tracer::off(), None);
+    };
+    let sampler = Sampler {
+        heeds_parent: args.heeds_parent(),
+        ratio: args.ratio(),
+    };
+    (
+        Tracer::new(sampler, move |span| outbox.put(span)),
+        Some(collector),
+    )
+}
+
+fn engine_config(config: &Config, tracer: Tracer) -> EngineConfig {
     EngineConfig {
         resource_urls: ResourceUrls::below(config.public_url.as_deref()),
         address_policy: AddressPolicy {
@@ -270,6 +301,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         endpoints_per_tenant_max: config.max_endpoints_per_tenant.get(),
         payload_bytes_max: config.max_payload_bytes,
         intake_commits_max: config.intake_commits.get(),
+        tracer,
     }
 }
 
@@ -308,6 +340,7 @@ fn http_server(
     let edge_data = web::Data::new(Edge {
         figures: figures.clone(),
         runtime: Handle::current(),
+        tracer: engine.config().tracer.clone(),
     });
     let app = move || {
         App::new()

@@ -162,6 +162,7 @@ fn event(n: u64) -> EventMessage {
         lane: Lane::Fast,
         chunk: None,
         republished: false,
+        trace: None,
     }
 }
 
@@ -175,5 +176,6 @@ fn retry(n: u64, not_before: Timestamp) -> RetryMessage {
         not_before,
         republished: false,
         held: None,
+        trace: None,
     }
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lapin::types::FieldTable;
-use plumbline_domain::Timestamp;
+use lapin::types::{AMQPValue, FieldTable};
 use plumbline_domain::delay::{Wait, wait_for, wait_precisely};
+use plumbline_domain::{Timestamp, TraceContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ use task::PublisherTask;
 /// How many kibibytes may wait for their confirms, each message counting for at least one: callers wait when
 /// this is used up.
 const OUTSTANDING_KIB_MAX: u32 = 64 * 1024;
+/// The header that names a message's trace, as W3C Trace Context for AMQP has it.
+const TRACEPARENT: &str = "traceparent";
 
 /// Why a message is not known to be in a queue. It may be there all the same: only `Ok` says something certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -246,7 +248,7 @@ impl Publisher {
             route: Route::Work(self.topology.events_queue(message.lane, message.event.id)),
             id: message.message_id(),
             body: message.encode(),
-            headers: None,
+            headers: traceparent(message.trace),
         }
     }
 
@@ -254,8 +256,8 @@ impl Publisher {
         Message {
             route: Route::Work(self.topology.events_queue(bundle.lane, bundle.first)),
             id: bundle.message_id(),
+            headers: traceparent(bundle.trace),
             body: bundle.encode(),
-            headers: None,
         }
     }
 
@@ -356,7 +358,7 @@ fn chunk(message: &EventMessage) -> Message {
         route: Route::Work(WorkQueue::Fanout),
         id: message.message_id(),
         body: message.encode(),
-        headers: None,
+        headers: traceparent(message.trace),
     }
 }
 
@@ -365,8 +367,19 @@ fn retry(message: RetryMessage, route: Route) -> Message {
         route,
         id: message.message_id(),
         body: message.encode(),
-        headers: None,
+        headers: traceparent(message.trace),
     }
+}
+
+/// The header by which whoever looks at the broker finds a message's trace. Ours read what the body says, which has one
+/// for each event of a bundle.
+fn traceparent(trace: Option<TraceContext>) -> Option<FieldTable> {
+    let mut headers = FieldTable::default();
+    headers.insert(
+        TRACEPARENT.into(),
+        AMQPValue::LongString(trace?.to_string().into()),
+    );
+    Some(headers)
 }
 
 /// Where a retry waits until `not_before`.

@@ -5,7 +5,7 @@
 
 use plumbline_domain::lane::Lane;
 use plumbline_domain::rate::{Held, Place, Slot};
-use plumbline_domain::{DeliveryId, Event, EventId, JsonText, Payload, TenantId, Timestamp};
+use plumbline_domain::{DeliveryId, Event, EventId, JsonText, Payload, TenantId, Timestamp, TraceContext};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -35,6 +35,8 @@ pub struct EventMessage {
     pub chunk: Option<Chunk>,
     /// Whether it was published before, so that whoever receives it must look up what exists already.
     pub republished: bool,
+    /// The span that published it, where its trace is recorded.
+    pub trace: Option<TraceContext>,
 }
 
 /// A share of a large fan-out: the endpoints with ids in `(after, upto]`.
@@ -63,6 +65,8 @@ pub struct RetryMessage {
     pub republished: bool,
     /// What it holds of its endpoint's rate limit. A slot opens at `not_before`, by the database's clock.
     pub held: Option<Held>,
+    /// The span that published it, where its trace is recorded.
+    pub trace: Option<TraceContext>,
 }
 
 /// The bytes are not a message of the kind that was asked for.
@@ -109,6 +113,7 @@ impl EventMessage {
             lane,
             chunk: None,
             republished: false,
+            trace: None,
         }
     }
 
@@ -137,6 +142,7 @@ impl EventMessage {
             lane: self.lane.as_str(),
             chunk: self.chunk.map(Into::into),
             republished: self.republished,
+            traceparent: self.trace.map(|trace| trace.to_string()),
             stored_bytes,
         };
         let mut body = Vec::with_capacity(self.event.payload_bytes() + 384);
@@ -219,6 +225,7 @@ impl TryFrom<EventWire<'_>> for EventMessage {
             lane: Lane::parse(wire.lane).ok_or(Undecodable::Field("lane"))?,
             chunk: wire.chunk.map(Into::into),
             republished: wire.republished,
+            trace: wire.traceparent.and_then(TraceContext::carried),
         })
     }
 }
@@ -231,6 +238,8 @@ pub(crate) struct Bundle {
     pub(crate) lane: Lane,
     /// How many it carries.
     pub(crate) count: usize,
+    /// Of the first event that is traced: what the message's header says. Each event says its own.
+    pub(crate) trace: Option<TraceContext>,
     body: Vec<u8>,
 }
 
@@ -241,11 +250,12 @@ impl Bundle {
         for message in messages {
             let body = message.encode();
             match bundles.last_mut() {
-                Some(bundle) if bundle.takes(message.lane, &body) => bundle.push(&body),
+                Some(bundle) if bundle.takes(message.lane, &body) => bundle.push(&body, message.trace),
                 _ => bundles.push(Self {
                     first: message.event.id,
                     lane: message.lane,
                     count: 1,
+                    trace: message.trace,
                     body,
                 }),
             }
@@ -258,13 +268,14 @@ impl Bundle {
         self.lane == lane && self.count < BUNDLE_EVENTS_MAX && bytes <= BUNDLE_BYTES_MAX
     }
 
-    fn push(&mut self, event: &[u8]) {
+    fn push(&mut self, event: &[u8], trace: Option<TraceContext>) {
         if self.count == 1 {
             self.body.splice(..0, BUNDLE_HEAD.bytes());
         }
         self.body.push(b',');
         self.body.extend_from_slice(event);
         self.count += 1;
+        self.trace = self.trace.or(trace);
     }
 
     /// As bytes.
@@ -301,6 +312,7 @@ impl RetryMessage {
             not_before,
             republished: false,
             held: None,
+            trace: None,
         }
     }
 
@@ -315,6 +327,7 @@ impl RetryMessage {
     /// As bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(192);
+        let traceparent = self.trace.map(|trace| trace.to_string());
         let wire = RetryWire {
             v: VERSION,
             tenant: self.tenant.0,
@@ -327,6 +340,7 @@ impl RetryMessage {
                 Some(Held::Place(place)) => Some(place.0),
                 Some(Held::Slot(_)) | None => None,
             },
+            traceparent: traceparent.as_deref(),
         };
         write(&mut body, &wire);
         body
@@ -352,6 +366,7 @@ impl RetryMessage {
                 (None, Some(place)) => Some(Held::Place(Place(place))),
                 (None, None) => None,
             },
+            trace: wire.traceparent.and_then(TraceContext::carried),
         })
     }
 
@@ -377,6 +392,8 @@ struct EventHead<'a> {
     #[serde(skip_serializing_if = "is_false")]
     republished: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     stored_bytes: Option<u32>,
 }
 
@@ -394,6 +411,8 @@ struct EventWire<'a> {
     chunk: Option<ChunkWire>,
     #[serde(default)]
     republished: bool,
+    #[serde(default)]
+    traceparent: Option<&'a str>,
     #[serde(default)]
     stored_bytes: Option<u32>,
     #[serde(borrow, default, deserialize_with = "even_null")]
@@ -429,6 +448,8 @@ struct RetryWire<'a> {
     slot: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 /// Of a message that cannot be read otherwise, the version tells why.

@@ -12,7 +12,10 @@ use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus, FailureCode};
 use plumbline_domain::gate::{self, Gate, Passage};
 use plumbline_domain::rate::{Held, Place, Turn};
 use plumbline_domain::retry::{self, Next, RetrySchedule};
-use plumbline_domain::{AttemptOutcome, DeliveryId, EndpointId, Event, Timestamp};
+use plumbline_domain::trace::{Moment, Span, SpanKind};
+use plumbline_domain::{
+    AttemptOutcome, DeliveryId, EndpointId, Event, Timestamp, Timing, TraceContext, Tracer,
+};
 use plumbline_store::PoolStatus;
 use plumbline_store::deliveries::{AttemptRow, RecordedAttempt};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -75,6 +78,8 @@ pub struct Due {
     pub known_at: Instant,
     /// What it holds of its endpoint's rate limit.
     pub held: Option<Held>,
+    /// The span that made it due, where its trace is recorded.
+    pub trace: Option<TraceContext>,
     /// Its place among those in hand; given back when it is sent or answered, as its queue says.
     pub place: Option<fanout::Place>,
 }
@@ -95,6 +100,7 @@ pub struct Attempts {
     gates: Mutex<HashMap<EndpointId, Turnstile>>,
     metrics: Arc<Metrics>,
     top_tenants: TopTenants,
+    tracer: Tracer,
 }
 
 impl Attempts {
@@ -111,6 +117,7 @@ impl Attempts {
         in_flight_max: usize,
         metrics: Arc<Metrics>,
         top_tenants: TopTenants,
+        tracer: Tracer,
     ) -> Self {
         let retries_max = (in_flight_max / 4).max(1);
         let fresh_max = in_flight_max.saturating_sub(retries_max).max(1);
@@ -129,6 +136,7 @@ impl Attempts {
             gates: Mutex::default(),
             metrics,
             top_tenants,
+            tracer,
         }
     }
 
@@ -281,7 +289,8 @@ impl Attempts {
             if due.number == 1 && due.kind == DeliveryKind::Event {
                 self.metrics.skipped.inc();
                 let record = self.row(due, DeliveryStatus::Skipped, None);
-                self.write(record, None, false, None, Then::Settle(part)).await;
+                self.write(record, None, false, None, due.trace, Then::Settle(part))
+                    .await;
             } else {
                 self.end(due, FailureCode::EndpointDisabled, part).await;
             }
@@ -313,7 +322,7 @@ impl Attempts {
                 let lease = Timestamp::now() + self.timeout + LEASE_MARGIN;
                 let (back, returned) = oneshot::channel();
                 let record = self.row(due, DeliveryStatus::Pending, Some(lease));
-                self.write(record, None, false, None, Then::Continue(part, back))
+                self.write(record, None, false, None, due.trace, Then::Continue(part, back))
                     .await;
                 let (attempted, part) = tokio::join!(post, returned);
                 match part {
@@ -351,6 +360,7 @@ impl Attempts {
             Next::Abandoned { .. } => (DeliveryStatus::Failed, None),
         };
         log(&due, &outcome, status, duration);
+        let trace = self.trace(&due, &outcome, status, started_at, duration, timing);
         let mut record = self.row(&due, status, next_attempt_at);
         let failure = outcome.failure();
         record.response_status = outcome.status().map(|status| status.0);
@@ -373,14 +383,66 @@ impl Attempts {
         let counts = due.kind.counts_for_health() && !due.event.event_type.is_reserved();
         let health = counts.then_some(next == Next::Succeeded);
         let gone = next == Next::Abandoned { gone: true };
-        self.write(record, health, gone, None, Then::Settle(part)).await;
+        self.write(record, health, gone, None, trace, Then::Settle(part))
+            .await;
+    }
+
+    /// Tell of an attempt as a span, where its trace is recorded; what follows it is part of that.
+    fn trace(
+        &self,
+        due: &Due,
+        outcome: &AttemptOutcome,
+        status: DeliveryStatus,
+        started_at: Timestamp,
+        duration: Duration,
+        timing: Timing,
+    ) -> Option<TraceContext> {
+        let parent = due.trace?;
+        let began = Moment::new(started_at, rand::random());
+        let mut span = self.tracer.child(parent, "attempt", SpanKind::Client, began)?;
+        span.note("plumbline.event.id", due.event.id.to_string());
+        span.note("plumbline.event.type", due.event.event_type.to_string());
+        span.note("plumbline.tenant.id", due.event.tenant.0);
+        span.note("plumbline.endpoint.id", due.target.endpoint.id.0);
+        span.note("plumbline.delivery.id", due.delivery.to_string());
+        span.note("plumbline.delivery.status", status.as_str());
+        span.note("plumbline.attempt", due.number);
+        span.note("http.request.method", "POST");
+        if let Some(status) = outcome.status() {
+            span.note("http.response.status_code", status.0);
+        }
+        let answer = outcome.status().filter(|status| !status.is_success());
+        let failure = match outcome.failure() {
+            Some((code, _)) => Some(code.as_str().to_owned()),
+            None => answer.map(|status| status.to_string()),
+        };
+        if let Some(failure) = failure {
+            span.note("error.type", failure.clone());
+            span.fail(failure);
+        }
+        let parts = [
+            "plumbline.lookup_ms",
+            "plumbline.connect_ms",
+            "plumbline.handshake_ms",
+            "plumbline.wait_ms",
+            "plumbline.read_ms",
+        ];
+        for (key, part) in parts.into_iter().zip(timing.parts()) {
+            if let Some(part) = part {
+                span.note(key, part.as_secs_f64() * 1_000.0);
+            }
+        }
+        let context = span.context();
+        span.finish(started_at + duration);
+        Some(context)
     }
 
     /// End it without another attempt.
     pub async fn end(&self, due: &Due, code: FailureCode, part: Part) {
         let mut record = self.row(due, DeliveryStatus::Failed, None);
         record.error = Some(code);
-        self.write(record, None, false, None, Then::Settle(part)).await;
+        self.write(record, None, false, None, due.trace, Then::Settle(part))
+            .await;
     }
 
     /// Put it off without using up an attempt.
@@ -388,14 +450,15 @@ impl Attempts {
         // Spread, so that what was put off together does not come back together.
         let wait = wait.mul_f64(1.0 + rand::random::<f64>() * 0.5);
         let record = self.row(due, DeliveryStatus::Pending, Some(Timestamp::now() + wait));
-        self.write(record, None, false, None, Then::Settle(part)).await;
+        self.write(record, None, false, None, due.trace, Then::Settle(part))
+            .await;
     }
 
     /// Let it wait for its slot, or for its turn to ask for one, without using up an attempt.
     async fn wait_for_turn(&self, due: &Due, turn: Timestamp, part: Part) {
         self.metrics.rate_limited.inc();
         let record = self.row(due, DeliveryStatus::Pending, Some(turn));
-        self.write(record, None, false, due.held, Then::Settle(part))
+        self.write(record, None, false, due.held, due.trace, Then::Settle(part))
             .await;
     }
 
@@ -424,17 +487,25 @@ impl Attempts {
         health: Option<bool>,
         gone: bool,
         held: Option<Held>,
+        trace: Option<TraceContext>,
         then: Then,
     ) {
+        let span = trace.and_then(|trace| self.record_span(trace));
         self.recorder
             .write(Entry::Outcome(Box::new(Outcome {
                 record,
                 health,
                 gone,
                 held,
+                span,
                 then,
             })))
             .await;
+    }
+
+    fn record_span(&self, trace: TraceContext) -> Option<Span> {
+        self.tracer
+            .child(trace, "record", SpanKind::Internal, crate::now())
     }
 
     async fn permit(&self, share: Share) -> Result<SemaphorePermit<'_>, tokio::sync::AcquireError> {

@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use plumbline_domain::RetrySchedule;
 use plumbline_domain::retry::Delays;
 use plumbline_runtime::config::{
-    BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, listen_address, positive_duration,
-    public_url,
+    BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, TraceArgs, listen_address,
+    positive_duration, public_url,
 };
 
 /// Plumbline's dispatcher: fans events out to endpoints, signs and POSTs, records each attempt, and retries through
@@ -33,6 +33,9 @@ pub struct Config {
     /// Logs.
     #[command(flatten)]
     pub log: LogArgs,
+    /// Traces.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Shutdown.
     #[command(flatten)]
     pub drain: DrainArgs,

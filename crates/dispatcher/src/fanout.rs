@@ -12,7 +12,8 @@ use plumbline_broker::wire::BUNDLE_EVENTS_MAX;
 use plumbline_broker::{Chunk, EventMessage, Incoming, Publisher, RetryMessage, WorkQueue};
 use plumbline_domain::delivery::{DeliveryKind, DeliveryStatus};
 use plumbline_domain::lane::{Lane, Pace};
-use plumbline_domain::{DeliveryId, EndpointId, Event, Profile, Timestamp};
+use plumbline_domain::trace::{Span, SpanKind};
+use plumbline_domain::{DeliveryId, EndpointId, Event, Profile, Timestamp, TraceContext, Tracer};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_store::deliveries::{self, Existing};
 use plumbline_store::{Store, StoreError, outbox};
@@ -25,7 +26,7 @@ use crate::bodies::{Bodies, Body};
 use crate::clock::Clock;
 use crate::endpoints::{Endpoints, Target};
 use crate::metrics::Metrics;
-use crate::recorder::{self, Entry};
+use crate::recorder::{self, Entry, Parked};
 use crate::work::{Share, Work};
 
 /// Endpoints that one message is fanned out to; an event with more is split, so that several dispatchers share it.
@@ -49,6 +50,8 @@ pub struct FanOut {
     pub metrics: Arc<Metrics>,
     /// By which slots are waited for.
     pub clock: Arc<Clock>,
+    /// Where spans go.
+    pub tracer: Tracer,
     /// The pace of the bulk lane beside the fast one.
     pub pace: Mutex<Pace>,
 }
@@ -90,7 +93,7 @@ impl FanOut {
     /// Deal with one event, down to the settlement of its share of the message.
     async fn one(
         self: Arc<Self>,
-        message: EventMessage,
+        mut message: EventMessage,
         redelivered: bool,
         share: Share,
         place: Place,
@@ -105,14 +108,22 @@ impl FanOut {
             self.metrics.taken_up(message.event.id.timestamp());
         }
         let known_at = Instant::now();
+        let mut span = self.span(&message);
+        if let Some(span) = &span {
+            message.trace = Some(span.context());
+        }
         let targets = self.targets(&message).await;
+        if let Some(span) = &mut span {
+            span.note("plumbline.endpoints", targets.len());
+        }
         if message.chunk.is_none() && targets.len() > CHUNK_MAX {
-            return self.split(message, &targets, repeated, share).await;
+            self.split(message, &targets, repeated, share).await;
+            return finish(span);
         }
         if message.chunk.is_none() {
             self.metrics.fanned_out.inc();
         }
-        let (event, payload) = (Arc::new(message.event), message.payload);
+        let (event, payload, trace) = (Arc::new(message.event), message.payload, message.trace);
         let mut due: Vec<(DeliveryId, Arc<Target>)> = targets
             .into_iter()
             .map(|target| (DeliveryId::derive(event.id, target.endpoint.id), target))
@@ -124,7 +135,7 @@ impl FanOut {
             due.retain(|(id, _)| !existing.contains_key(id));
             waiting = existing
                 .into_values()
-                .filter_map(|row| waits(&event, &row))
+                .filter_map(|row| waits(&event, &row, trace))
                 .collect();
         }
 
@@ -135,18 +146,22 @@ impl FanOut {
             Some(key),
             due.len() + waiting.len() + usize::from(nothing_due),
         );
-        let mut to_park: Vec<_> = waiting
+        let to_park: Vec<_> = waiting
             .into_iter()
             .zip(parts.split_off(due.len() + usize::from(nothing_due)))
+            .map(|(message, mut part)| {
+                part.recorded();
+                Parked::again(message, part)
+            })
             .collect();
         if !to_park.is_empty() {
-            to_park.iter_mut().for_each(|(_, part)| part.recorded());
             let fan_out = self.clone();
             tokio::spawn(async move {
                 recorder::park(&fan_out.publisher, &fan_out.clock, &fan_out.metrics, to_park).await;
             });
         }
         if nothing_due {
+            finish(span);
             for part in parts {
                 self.attempts.recorder().write(Entry::Complete(part)).await;
             }
@@ -173,10 +188,12 @@ impl FanOut {
                 created_at: Timestamp::now(),
                 known_at,
                 held: None,
+                trace,
                 place: Some(places.split()),
             };
             (due, part)
         });
+        finish(span);
         // The first one needs no task of its own: most events have one endpoint.
         let first = dues.next();
         for (due, part) in dues {
@@ -186,6 +203,32 @@ impl FanOut {
         if let Some((due, part)) = first {
             self.attempts.make(due, attempt::Share::Fresh, part).await;
         }
+    }
+
+    /// The fan-out of this message as a span, where its trace is recorded. What the relay published begins a trace of its
+    /// own, by the event's id.
+    fn span(&self, message: &EventMessage) -> Option<Span> {
+        let mut span = match message.trace {
+            Some(parent) => self
+                .tracer
+                .child(parent, "fan-out", SpanKind::Consumer, crate::now()),
+            None if message.republished && self.tracer.is_on() => {
+                let trace = message.event.id.into();
+                self.tracer
+                    .root(trace, "fan-out", SpanKind::Consumer, crate::now())
+            }
+            None => None,
+        }?;
+        span.note("messaging.system", "rabbitmq");
+        span.note("messaging.operation.type", "process");
+        span.note("plumbline.event.id", message.event.id.to_string());
+        span.note("plumbline.event.type", message.event.event_type.to_string());
+        span.note("plumbline.tenant.id", message.event.tenant.0);
+        span.note("plumbline.lane", message.lane.as_str());
+        if let Some(chunk) = &message.chunk {
+            span.note("plumbline.chunk", i64::from(chunk.number));
+        }
+        Some(span)
     }
 
     /// How long these events of the bulk lane have to wait for their turn.
@@ -260,6 +303,7 @@ impl FanOut {
                     upto: chunk.upto.0,
                 }),
                 republished: repeated,
+                trace: message.trace,
             })
             .collect();
         let results = self.publisher.publish_chunks(messages).await;
@@ -343,6 +387,12 @@ impl Place {
     }
 }
 
+fn finish(span: Option<Span>) {
+    if let Some(span) = span {
+        span.finish(Timestamp::now());
+    }
+}
+
 /// Bodies rendered once for each profile.
 #[derive(Default)]
 struct Rendered(Vec<(Profile, Body)>);
@@ -361,14 +411,12 @@ impl Rendered {
 }
 
 /// The retry that a delivery of a repeated message waits for: its first publication may have been lost.
-fn waits(event: &Event, row: &Existing) -> Option<RetryMessage> {
+fn waits(event: &Event, row: &Existing, trace: Option<TraceContext>) -> Option<RetryMessage> {
     match (row.status, row.next_attempt_at) {
-        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage::due(
-            event.tenant,
-            row.delivery,
-            row.attempt_count + 1,
-            due,
-        )),
+        (DeliveryStatus::Pending, Some(due)) => Some(RetryMessage {
+            trace,
+            ..RetryMessage::due(event.tenant, row.delivery, row.attempt_count + 1, due)
+        }),
         _ => None,
     }
 }

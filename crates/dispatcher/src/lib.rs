@@ -30,8 +30,11 @@ use plumbline_broker::{
     Topology, WorkQueue,
 };
 use plumbline_domain::lane::{Lane, Pace};
-use plumbline_domain::{AddressPolicy, ResourceUrls};
+use plumbline_domain::trace::{Moment, Resource, Sampler, export_request};
+use plumbline_domain::{AddressPolicy, ResourceUrls, Timestamp, Tracer};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness, ReadyFlag};
+use plumbline_runtime::collector::Collector;
+use plumbline_runtime::config::TraceArgs;
 use plumbline_runtime::dns::{LookupError, Resolver};
 use plumbline_runtime::shutdown::Shutdown;
 use plumbline_store::secrets::Vault;
@@ -110,6 +113,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     .map_err(|error| setting("PLUMBLINE_DATABASE_URL", error.to_string()))?;
     let names = Names(Resolver::from_setting(&config.dns.dns_servers).map_err(StartError::Dns)?);
 
+    let (tracer, collector) = tracing_to(&config.traces);
     let registry = Registry::new();
     let metrics = Arc::new(Metrics::new(&registry)?);
     let readiness = Readiness::new();
@@ -171,6 +175,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         config.max_in_flight.get(),
         metrics.clone(),
         top_tenants,
+        tracer.clone(),
     ));
     // Weakly: the recorder ends when the last of what attempts has gone.
     let (attempting, pool, connections) = (Arc::downgrade(&attempts), store.clone(), transport.clone());
@@ -189,6 +194,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         attempts: attempts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
+        tracer: tracer.clone(),
         pace: parking_lot::Mutex::new(Pace::new(fanout::BULK_RATE_MIN, Instant::now())),
     });
     let retries = Arc::new(Retries {
@@ -199,6 +205,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         attempts: attempts.clone(),
         metrics: metrics.clone(),
         clock,
+        tracer,
         busy: parking_lot::Mutex::default(),
     });
 
@@ -235,6 +242,9 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         background.wait().await;
         publisher_stop.cancel();
         publisher.closed().await;
+        if let Some(collector) = collector {
+            collector.close().await;
+        }
     };
     if tokio::time::timeout(config.drain.drain_timeout, drain)
         .await
@@ -246,6 +256,32 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
     let _ = admin.await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where spans go, and the task that sends them, if the settings name a collector.
+fn tracing_to(args: &TraceArgs) -> (Tracer, Option<Collector>) {
+    let resource = Resource {
+        service: "plumbline-dispatcher",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: format!("{:032x}", rand::random::<u128>()),
+    };
+    let render = move |spans: &[_]| export_request(&resource, spans);
+    let Some((collector, outbox)) = Collector::start(args, render) else {
+        return (Tracer::off(), None);
+    };
+    let sampler = Sampler {
+        heeds_parent: args.heeds_parent(),
+        ratio: args.ratio(),
+    };
+    (
+        Tracer::new(sampler, move |span| outbox.put(span)),
+        Some(collector),
+    )
+}
+
+/// When a span begins: now.
+pub(crate) fn now() -> Moment {
+    Moment::new(Timestamp::now(), rand::random())
 }
 
 /// Start the consumers; the future ends when they have stopped and everything they took is settled.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use plumbline_broker::{Publisher, RetryMessage};
 use plumbline_domain::health::HealthRun;
 use plumbline_domain::rate::{Held, Place};
+use plumbline_domain::trace::{Span, SpanKind};
 use plumbline_domain::{DeliveryStatus, EndpointId, TenantId, Timestamp};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_store::deliveries::{self, Disabled, RecordBatch, Recorded, RecordedAttempt, RecordedBatch};
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub gone: bool,
     /// What the delivery holds of its endpoint's rate limit while it waits.
     pub held: Option<Held>,
+    /// Its way to the record, where its trace is recorded.
+    pub span: Option<Span>,
     /// The message's part; given back through the channel for one that is still being attempted.
     pub then: Then,
 }
@@ -128,6 +131,7 @@ enum Duty {
     Outcome {
         tenant: TenantId,
         held: Option<Held>,
+        span: Option<Span>,
         then: Then,
     },
     Complete(Part),
@@ -177,13 +181,24 @@ impl Scribe {
                     part.recorded();
                     part.settle();
                 }
-                Duty::Outcome { tenant, held, then } => {
+                Duty::Outcome {
+                    tenant,
+                    held,
+                    span,
+                    then,
+                } => {
                     let row = recorded.next();
+                    let parking = span.map(|mut span| {
+                        span.note("plumbline.record.outcomes", count);
+                        let parking = span.sibling("park", SpanKind::Producer, crate::now());
+                        span.finish(Timestamp::now());
+                        parking
+                    });
                     match then {
                         Then::Settle(mut part) => {
                             part.recorded();
                             match row.and_then(|row| retry_of(tenant, &row, held)) {
-                                Some(message) => to_park.push((message, part)),
+                                Some(message) => to_park.push(Parked::new(message, part, parking)),
                                 None => part.settle(),
                             }
                         }
@@ -243,6 +258,7 @@ impl Scribe {
             duties.push(Duty::Outcome {
                 tenant: outcome.record.tenant,
                 held: outcome.held,
+                span: outcome.span,
                 then: outcome.then,
             });
             batch.outcomes.push(outcome.record);
@@ -295,38 +311,74 @@ fn retry_of(tenant: TenantId, row: &Recorded, held: Option<Held>) -> Option<Retr
     }
 }
 
+/// A retry that is to be parked, and what is settled then.
+pub(crate) struct Parked {
+    message: RetryMessage,
+    part: Part,
+    span: Option<Span>,
+}
+
+impl Parked {
+    /// A retry that its message's trace, if there is one, hears of.
+    fn new(message: RetryMessage, part: Part, span: Option<Span>) -> Self {
+        let trace = span.as_ref().map(Span::context);
+        let span = span.map(|mut span| {
+            span.note("messaging.system", "rabbitmq");
+            span.note("messaging.operation.type", "send");
+            span.note("plumbline.delivery.id", message.delivery.to_string());
+            span.note("plumbline.attempt", message.attempt);
+            let wait = message.not_before.duration_since(Timestamp::now());
+            span.note("plumbline.wait_ms", wait.as_secs_f64() * 1_000.0);
+            span
+        });
+        let message = RetryMessage { trace, ..message };
+        Self { message, part, span }
+    }
+
+    /// One that was parked before: it belongs where it did.
+    pub(crate) fn again(message: RetryMessage, part: Part) -> Self {
+        Self {
+            message,
+            part,
+            span: None,
+        }
+    }
+
+    fn settle(self) {
+        if let Some(span) = self.span {
+            span.finish(Timestamp::now());
+        }
+        self.part.settle();
+    }
+}
+
 /// Park each until it is confirmed, then settle it.
-pub(crate) async fn park(
-    publisher: &Publisher,
-    clock: &Clock,
-    metrics: &Metrics,
-    mut waiting: Vec<(RetryMessage, Part)>,
-) {
+pub(crate) async fn park(publisher: &Publisher, clock: &Clock, metrics: &Metrics, mut waiting: Vec<Parked>) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     for _ in 0..PARK_TRIES_MAX {
         let mut refused = vec![];
         let (slots, others): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .partition(|(message, _)| message.slot().is_some());
+            .partition(|parked| parked.message.slot().is_some());
         for (group, now) in [(slots, clock.estimate()), (others, Timestamp::now())] {
             if group.is_empty() {
                 continue;
             }
-            let messages = group.iter().map(|(message, _)| *message).collect();
+            let messages = group.iter().map(|parked| parked.message).collect();
             let results = publisher.park_all(messages, now).await;
-            for ((mut message, part), result) in group.into_iter().zip(results) {
+            for (mut parked, result) in group.into_iter().zip(results) {
                 match result {
                     Ok(()) => {
                         metrics.retries_parked.inc();
-                        part.settle();
+                        parked.settle();
                     }
                     Err(_) => {
                         metrics.parkings_refused.inc();
                         // It may be in a queue all the same, and two messages must not use one slot.
-                        if message.slot().is_some() {
-                            message.held = Some(Held::Place(Place::FRONT));
+                        if parked.message.slot().is_some() {
+                            parked.message.held = Some(Held::Place(Place::FRONT));
                         }
-                        refused.push((message, part));
+                        refused.push(parked);
                     }
                 }
             }
@@ -341,7 +393,7 @@ pub(crate) async fn park(
         deliveries = waiting.len(),
         "retries could not be parked; their messages go back to the queue"
     );
-    for (_, part) in waiting {
-        part.give_up();
+    for parked in waiting {
+        parked.part.give_up();
     }
 }

@@ -10,7 +10,8 @@ use plumbline_broker::{Incoming, Publisher, RetryMessage, Ticket};
 use plumbline_domain::delay::{Wait, wait_for, wait_precisely};
 use plumbline_domain::delivery::{DeliveryStatus, FailureCode};
 use plumbline_domain::rate::{Held, Place};
-use plumbline_domain::{DeliveryId, TenantId, Timestamp};
+use plumbline_domain::trace::{Span, SpanKind};
+use plumbline_domain::{DeliveryId, EventId, TenantId, Timestamp, Tracer};
 use plumbline_store::Store;
 use plumbline_store::deliveries::{self, DueDelivery, RecordedAttempt};
 
@@ -20,7 +21,7 @@ use crate::clock::Clock;
 use crate::endpoints::Endpoints;
 use crate::fanout::patiently;
 use crate::metrics::Metrics;
-use crate::recorder::{self, Outcome, Then, park};
+use crate::recorder::{self, Outcome, Parked, Then, park};
 use crate::work::Work;
 
 /// How far a row's time may lie from its message's, which is the same but for the database's rounding.
@@ -42,6 +43,8 @@ pub struct Retries {
     pub metrics: Arc<Metrics>,
     /// By which slots are waited for.
     pub clock: Arc<Clock>,
+    /// Where spans go.
+    pub tracer: Tracer,
     /// Deliveries that this process is attempting now: a second message for one is a duplicate.
     pub busy: Mutex<HashSet<DeliveryId>>,
 }
@@ -145,10 +148,11 @@ impl Retries {
         };
         if next_attempt_at > message.not_before + ROUNDING_MAX {
             // The row was put off after this message was sent.
-            return self.park_again(
-                RetryMessage::due(message.tenant, message.delivery, message.attempt, next_attempt_at),
-                ticket,
-            );
+            let later = RetryMessage {
+                trace: message.trace,
+                ..RetryMessage::due(message.tenant, message.delivery, message.attempt, next_attempt_at)
+            };
+            return self.park_again(later, ticket);
         }
         let Some(endpoint) = endpoint else {
             let record = ended(&delivery, FailureCode::EndpointDeleted);
@@ -158,6 +162,7 @@ impl Retries {
                 health: None,
                 gone: false,
                 held: None,
+                span: None,
                 then,
             };
             return self
@@ -170,6 +175,11 @@ impl Retries {
             self.metrics.stale.inc();
             return ticket.ack();
         }
+        let trace = self.span(&message, event.id).map(|span| {
+            let context = span.context();
+            span.finish(Timestamp::now());
+            context
+        });
         let target = Arc::new(self.endpoints.open_one(endpoint));
         let due = Due {
             body: self.bodies.body(&event, payload, &target),
@@ -182,6 +192,7 @@ impl Retries {
             created_at: delivery.created_at,
             known_at,
             held: message.held,
+            trace: trace.or(message.trace),
             place: None,
         };
         tokio::spawn(async move {
@@ -195,6 +206,29 @@ impl Retries {
         });
     }
 
+    /// A retry's coming back as a span, where its trace is recorded. What the sweep published begins a trace of its own, by
+    /// the event's id.
+    fn span(&self, message: &RetryMessage, event: EventId) -> Option<Span> {
+        let mut span = match message.trace {
+            Some(parent) => self
+                .tracer
+                .child(parent, "retry", SpanKind::Consumer, crate::now()),
+            None if message.republished && self.tracer.is_on() => {
+                self.tracer
+                    .root(event.into(), "retry", SpanKind::Consumer, crate::now())
+            }
+            None => None,
+        }?;
+        span.note("messaging.system", "rabbitmq");
+        span.note("messaging.operation.type", "process");
+        span.note("plumbline.event.id", event.to_string());
+        span.note("plumbline.delivery.id", message.delivery.to_string());
+        span.note("plumbline.attempt", message.attempt);
+        let late = Timestamp::now().duration_since(message.not_before);
+        span.note("plumbline.late_ms", late.as_secs_f64() * 1_000.0);
+        Some(span)
+    }
+
     fn park_again(self: &Arc<Self>, message: RetryMessage, ticket: Ticket) {
         let retries = self.clone();
         let part = Work::single(ticket, None);
@@ -203,7 +237,7 @@ impl Retries {
                 &retries.publisher,
                 &retries.clock,
                 &retries.metrics,
-                vec![(message, part)],
+                vec![Parked::again(message, part)],
             )
             .await;
         });

@@ -25,6 +25,7 @@ pub mod resource;
 pub mod retry;
 pub mod secret;
 pub mod signing;
+pub mod trace;
 pub mod verification;
 
 pub use address::{AddressPolicy, EndpointUrl, ForbiddenAddress};
@@ -44,6 +45,7 @@ pub use profile::Profile;
 pub use resource::ResourceUrls;
 pub use retry::{Next, RetrySchedule};
 pub use secret::{KeyDerivation, SecretVersion, SigningSecret};
+pub use trace::{TraceContext, Tracer};
 
 /// A point in time, to the nanosecond, in UTC.
 pub use jiff::Timestamp;

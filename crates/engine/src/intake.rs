@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use plumbline_broker::Publisher;
 use plumbline_broker::wire::EventMessage;
+use plumbline_broker::{PublishError, Publisher};
 use plumbline_domain::lane::{FairShare, Lane, Pace};
-use plumbline_domain::{Event, EventId, TenantId, Timestamp};
+use plumbline_domain::trace::{Span, SpanKind};
+use plumbline_domain::{Event, EventId, TenantId, Timestamp, Tracer};
 use plumbline_store::events::{KeyedPublish, NewEvent};
 use plumbline_store::idempotency::{self, Claim};
 use plumbline_store::{Store, StoreError, events, outbox};
@@ -23,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::events::{KeyedAnswer, Published};
-use crate::{Error, StoredResponse};
+use crate::{Error, StoredResponse, trace};
 
 /// Events in one commit at most.
 const BATCH_EVENTS_MAX: usize = 512;
@@ -105,6 +106,8 @@ struct Request {
     events: Vec<Event>,
     keyed: Option<Keyed>,
     arrived: Instant,
+    /// Its wait and its commit, where its trace is recorded.
+    span: Option<Span>,
     answer: oneshot::Sender<Result<Published, Error>>,
 }
 
@@ -126,12 +129,13 @@ impl Request {
 
 impl Intake {
     /// Start with this many commits in flight at once at most.
-    pub(crate) fn spawn(store: Store, publisher: Publisher, commits_max: usize) -> Self {
+    pub(crate) fn spawn(store: Store, publisher: Publisher, commits_max: usize, tracer: Tracer) -> Self {
         let (requests, inbox) = mpsc::channel(QUEUE_MAX);
         let tasks = TaskTracker::new();
         let committer = Arc::new(Committer {
             store,
             publisher,
+            tracer,
             counters: Arc::new(Counters::default()),
             tasks: tasks.clone(),
             shares: Mutex::new(HashMap::new()),
@@ -155,11 +159,14 @@ impl Intake {
             .counters
             .accepted
             .fetch_add(events.len() as u64, Ordering::Relaxed);
-        let messages = events
-            .into_iter()
-            .map(|event| EventMessage::new(event, passage.lane))
-            .collect();
-        self.committer.hand_over(messages, passage.sent);
+        let span = trace::current().and_then(|request| {
+            self.committer
+                .tracer
+                .child(request, "publish", SpanKind::Producer, trace::now())
+        });
+        let mut handover = Handover::default();
+        handover.add(events, passage.lane, span);
+        self.committer.hand_over(handover, passage.sent);
     }
 
     /// Commit events of one tenant, all or none, and hand them to the dispatchers.
@@ -177,12 +184,18 @@ impl Intake {
                 response: render(&ids),
             }
         });
+        let span = trace::current().and_then(|request| {
+            self.committer
+                .tracer
+                .child(request, "commit", SpanKind::Internal, trace::now())
+        });
         let (answer, answered) = oneshot::channel();
         let request = Request {
             tenant,
             events,
             keyed,
             arrived: Instant::now(),
+            span,
             answer,
         };
         self.requests
@@ -342,6 +355,7 @@ impl Gathered {
 struct Committer {
     store: Store,
     publisher: Publisher,
+    tracer: Tracer,
     counters: Arc<Counters>,
     tasks: TaskTracker,
     /// Each busy tenant's share of the fast lane.
@@ -417,18 +431,21 @@ impl Committer {
             Ok(inserted) => inserted,
             Err(error) => return refuse(requests, error),
         };
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let commit_time = started.elapsed();
+        let micros = u64::try_from(commit_time.as_micros()).unwrap_or(u64::MAX);
         self.counters.commit_micros.fetch_add(micros, Ordering::Relaxed);
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         self.note_delays(&requests);
 
-        let mut messages = Vec::with_capacity(new.len());
+        let mut handover = Handover::default();
+        handover.messages.reserve(new.len());
         let mut keys = 0..;
         for (request, lane) in requests.into_iter().zip(lanes) {
             let Request {
                 tenant,
                 events,
                 keyed,
+                span,
                 answer,
                 ..
             } = request;
@@ -444,6 +461,14 @@ impl Committer {
                 let _ = answer.send(Err(Error::NotFound("tenant")));
                 continue;
             };
+            let publish = span.map(|mut span| {
+                span.note("plumbline.tenant.id", tenant.0);
+                span.note("plumbline.commit.events", new.len());
+                span.note("plumbline.commit.ms", commit_time.as_secs_f64() * 1_000.0);
+                let publish = span.sibling("publish", SpanKind::Producer, trace::now());
+                span.finish(Timestamp::now());
+                publish
+            });
             self.counters
                 .accepted
                 .fetch_add(events.len() as u64, Ordering::Relaxed);
@@ -451,15 +476,13 @@ impl Committer {
             let _ = answer.send(Ok(Published::Accepted(
                 events.iter().map(|event| event.id).collect(),
             )));
-            messages.extend(events.into_iter().map(|event| {
-                let event = Event {
-                    endpoints_version: version,
-                    ..event
-                };
-                EventMessage::new(event, lane)
-            }));
+            let events = events.into_iter().map(|event| Event {
+                endpoints_version: version,
+                ..event
+            });
+            handover.add(events, lane, publish);
         }
-        self.hand_over(messages, sent);
+        self.hand_over(handover, sent);
     }
 
     /// Whether what commits now can be published right after; else it is left to the relay.
@@ -469,13 +492,17 @@ impl Committer {
     }
 
     /// Publish what was committed as sent, or count what is left to the relay.
-    fn hand_over(&self, messages: Vec<EventMessage>, sent: bool) {
+    fn hand_over(&self, handover: Handover, sent: bool) {
         if sent {
-            self.publish(messages);
+            self.publish(handover);
         } else {
             self.counters
                 .unsent
-                .fetch_add(messages.len() as u64, Ordering::Relaxed);
+                .fetch_add(handover.messages.len() as u64, Ordering::Relaxed);
+            handover
+                .publications
+                .into_iter()
+                .for_each(|publication| publication.finish(&[]));
         }
     }
 
@@ -520,7 +547,11 @@ impl Committer {
     }
 
     /// Publish off the request's path. What fails is marked, so that the relay need not wait for a quiet queue.
-    fn publish(&self, messages: Vec<EventMessage>) {
+    fn publish(&self, handover: Handover) {
+        let Handover {
+            messages,
+            publications,
+        } = handover;
         let bytes = messages
             .iter()
             .map(|message| EVENT_BYTES + message.event.payload_bytes())
@@ -531,6 +562,9 @@ impl Committer {
         self.tasks.spawn(async move {
             let ids: Vec<EventId> = messages.iter().map(|message| message.event.id).collect();
             let results = publisher.publish_events(messages).await;
+            publications
+                .into_iter()
+                .for_each(|publication| publication.finish(&results));
             let failed: Vec<(EventId, i32)> = ids
                 .into_iter()
                 .zip(&results)
@@ -553,6 +587,58 @@ impl Committer {
             }
             counters.publishing_bytes.fetch_sub(bytes, Ordering::AcqRel);
         });
+    }
+}
+
+/// What has been committed and is to be published.
+#[derive(Default)]
+struct Handover {
+    messages: Vec<EventMessage>,
+    /// Of the requests whose traces are recorded.
+    publications: Vec<Publication>,
+}
+
+/// The publication of one request's events, as a span.
+struct Publication {
+    span: Span,
+    messages: std::ops::Range<usize>,
+}
+
+impl Handover {
+    /// Add a request's events, which carry this span with them.
+    fn add(&mut self, events: impl IntoIterator<Item = Event>, lane: Lane, span: Option<Span>) {
+        let first = self.messages.len();
+        let trace = span.as_ref().map(Span::context);
+        self.messages.extend(events.into_iter().map(|event| EventMessage {
+            trace,
+            ..EventMessage::new(event, lane)
+        }));
+        if let Some(mut span) = span {
+            let events = &self.messages[first..];
+            span.note("messaging.system", "rabbitmq");
+            span.note("messaging.operation.type", "send");
+            span.note("messaging.batch.message_count", events.len());
+            if let [only] = events {
+                span.note("plumbline.event.id", only.event.id.to_string());
+                span.note("plumbline.event.type", only.event.event_type.to_string());
+            }
+            self.publications.push(Publication {
+                span,
+                messages: first..self.messages.len(),
+            });
+        }
+    }
+}
+
+impl Publication {
+    /// It is over, with these results; without any, it is left to the relay.
+    fn finish(mut self, results: &[Result<(), PublishError>]) {
+        match results.get(self.messages) {
+            Some(results) if results.iter().all(Result::is_ok) => {}
+            Some(_) => self.span.fail("not confirmed"),
+            None => self.span.fail("left to the relay"),
+        }
+        self.span.finish(Timestamp::now());
     }
 }
 
@@ -607,6 +693,7 @@ mod tests {
                 response,
             }),
             arrived: Instant::now(),
+            span: None,
             answer: oneshot::channel().0,
         }
     }

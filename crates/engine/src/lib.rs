@@ -25,6 +25,7 @@ pub mod sessions;
 pub mod settings;
 pub mod stats;
 pub mod tenant_deletion;
+pub mod trace;
 mod unit;
 pub mod users;
 pub mod waiting;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use plumbline_broker::Publisher;
-use plumbline_domain::{AddressPolicy, ResourceUrls};
+use plumbline_domain::{AddressPolicy, ResourceUrls, Tracer};
 use plumbline_store::Store;
 use plumbline_store::secrets::Vault;
 
@@ -53,6 +54,8 @@ pub struct EngineConfig {
     pub payload_bytes_max: usize,
     /// Connections that the intake's group commit keeps busy at most.
     pub intake_commits_max: usize,
+    /// Where spans go.
+    pub tracer: Tracer,
 }
 
 /// How a host name becomes addresses when an endpoint is registered.
@@ -94,7 +97,12 @@ impl Engine {
         names: Arc<dyn ResolveName>,
         config: EngineConfig,
     ) -> Self {
-        let intake = intake::Intake::spawn(store.clone(), publisher.clone(), config.intake_commits_max);
+        let intake = intake::Intake::spawn(
+            store.clone(),
+            publisher.clone(),
+            config.intake_commits_max,
+            config.tracer.clone(),
+        );
         Self {
             inner: Arc::new(Inner {
                 store,

@@ -243,6 +243,8 @@ fn message(row: OutboxRow) -> EventMessage {
             upto: chunk.upto.0,
         }),
         republished: true,
+        // What carried it is forgotten: its fan-out begins a trace by the event's id.
+        trace: None,
         ..EventMessage::new(row.event, row.lane)
     }
 }

@@ -213,6 +213,11 @@ impl Engine {
         if messages.is_empty() {
             return;
         }
+        let trace = crate::trace::current();
+        let messages = messages
+            .into_iter()
+            .map(|message| RetryMessage { trace, ..message })
+            .collect();
         let publisher = self.inner.publisher.clone();
         tokio::spawn(async move {
             let results = publisher.publish_retries(messages).await;

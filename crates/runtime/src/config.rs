@@ -18,8 +18,10 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 
 pub use self::refusal::Refusal;
-pub use self::values::{dns_server, duration, listen_address, positive_duration, public_url};
-use self::values::{log_filter, pool_size};
+pub use self::values::{
+    CollectorHeaders, CollectorUrl, dns_server, duration, listen_address, positive_duration, public_url,
+};
+use self::values::{log_filter, pool_size, share};
 
 /// Exit code of a process whose configuration is missing or wrong: `EX_USAGE` of sysexits.
 pub const EXIT_BAD_CONFIGURATION: i32 = 64;
@@ -188,6 +190,92 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for machines
     Json,
+}
+
+/// Where a process sends its traces, and which.
+#[derive(Args, Clone, Debug)]
+pub struct TraceArgs {
+    /// OpenTelemetry collector that traces are sent to by OTLP over HTTP, such as http://collector:4318; empty records none
+    #[arg(
+        long,
+        help_heading = "Traces",
+        env = "PLUMBLINE_OTLP_ENDPOINT",
+        value_name = "URL"
+    )]
+    pub otlp_endpoint: Option<CollectorUrl>,
+
+    /// Headers of the requests to the collector, as name=value, comma-separated, such as a token that it wants
+    #[arg(
+        long,
+        help_heading = "Traces",
+        env = "PLUMBLINE_OTLP_HEADERS",
+        value_name = "HEADERS",
+        hide_env_values = true
+    )]
+    pub otlp_headers: Option<CollectorHeaders>,
+
+    /// Which traces are recorded
+    #[arg(
+        long,
+        help_heading = "Traces",
+        env = "PLUMBLINE_TRACES_SAMPLER",
+        value_name = "SAMPLER",
+        default_value = "parentbased_traceidratio"
+    )]
+    pub traces_sampler: TracesSampler,
+
+    /// Share of the traces that a ratio sampler records, 0 to 1
+    #[arg(
+        long,
+        help_heading = "Traces",
+        env = "PLUMBLINE_TRACES_SAMPLER_ARG",
+        value_name = "SHARE",
+        default_value = "0.01",
+        value_parser = share
+    )]
+    pub traces_sampler_arg: f64,
+}
+
+/// A sampler, by the name that OpenTelemetry gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TracesSampler {
+    /// All
+    #[value(name = "always_on")]
+    AlwaysOn,
+    /// None
+    #[value(name = "always_off")]
+    AlwaysOff,
+    /// A share of them
+    #[value(name = "traceidratio")]
+    Ratio,
+    /// As whoever sends a traceparent says, else all
+    #[value(name = "parentbased_always_on")]
+    ParentElseOn,
+    /// As whoever sends a traceparent says, else none
+    #[value(name = "parentbased_always_off")]
+    ParentElseOff,
+    /// As whoever sends a traceparent says, else a share of them
+    #[value(name = "parentbased_traceidratio")]
+    ParentElseRatio,
+}
+
+impl TraceArgs {
+    /// Whether who sends a context decides for it.
+    pub fn heeds_parent(&self) -> bool {
+        matches!(
+            self.traces_sampler,
+            TracesSampler::ParentElseOn | TracesSampler::ParentElseOff | TracesSampler::ParentElseRatio
+        )
+    }
+
+    /// The share of the others that is recorded.
+    pub fn ratio(&self) -> f64 {
+        match self.traces_sampler {
+            TracesSampler::AlwaysOn | TracesSampler::ParentElseOn => 1.0,
+            TracesSampler::AlwaysOff | TracesSampler::ParentElseOff => 0.0,
+            TracesSampler::Ratio | TracesSampler::ParentElseRatio => self.traces_sampler_arg,
+        }
+    }
 }
 
 /// How long a process may take to stop.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod collector;
 pub mod config;
 pub mod descriptors;
 pub mod dns;

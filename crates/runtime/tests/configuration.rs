@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use plumbline_runtime::config::{
-    self, BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs,
+    self, BrokerArgs, DatabaseArgs, DnsArgs, DrainArgs, LogArgs, MasterKeysArgs, TraceArgs,
 };
 
 const ARGS: &str = "CONFIGURATION_TEST_ARGS";
@@ -29,6 +29,8 @@ struct Sample {
     drain: DrainArgs,
     #[command(flatten)]
     dns: DnsArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
     /// Longest time one attempt may take
     #[arg(long, env = "PLUMBLINE_ATTEMPT_TIMEOUT", default_value = "10s", value_parser = config::positive_duration)]
     attempt_timeout: Duration,
@@ -127,6 +129,30 @@ fn a_bad_value_is_named_with_its_problem_and_remedy() {
         &[
             "PLUMBLINE_DNS_SERVERS (--dns-servers) is \"dns:53\"",
             "write ip:port",
+        ],
+    );
+    check(
+        &[],
+        &[("PLUMBLINE_OTLP_ENDPOINT", "collector:4318")],
+        &[
+            "PLUMBLINE_OTLP_ENDPOINT (--otlp-endpoint) is \"collector:4318\"",
+            "such as http://collector:4318",
+        ],
+    );
+    check(
+        &[],
+        &[("PLUMBLINE_OTLP_HEADERS", "hunter2")],
+        &[
+            "PLUMBLINE_OTLP_HEADERS (--otlp-headers)",
+            "as name=value, comma-separated",
+        ],
+    );
+    check(
+        &[],
+        &[("PLUMBLINE_TRACES_SAMPLER", "sometimes")],
+        &[
+            "PLUMBLINE_TRACES_SAMPLER (--traces-sampler) is \"sometimes\": write one of always_on",
+            "parentbased_traceidratio",
         ],
     );
     check(

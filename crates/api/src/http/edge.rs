@@ -12,6 +12,9 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
+use plumbline_domain::trace::{Moment, Span, SpanKind};
+use plumbline_domain::{Timestamp, Tracer};
+use plumbline_engine::trace;
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
 
@@ -22,6 +25,8 @@ use crate::dialects::Dialect;
 use crate::figures::Figures;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where a request that is part of a trace says so.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What the edge needs. Cloning is cheap.
 #[derive(Clone)]
@@ -31,6 +36,8 @@ pub(crate) struct Edge {
     /// The process's own runtime. actix serves each connection on a runtime of its worker, which ends before the
     /// rest of the process does: what a use case spawns, a database connection above all, must outlive it.
     pub(crate) runtime: Handle,
+    /// Where spans go.
+    pub(crate) tracer: Tracer,
 }
 
 /// A request as the figures and the log count it.
@@ -57,9 +64,11 @@ pub(crate) async fn edge<B: MessageBody + 'static>(
     let dialect = Dialect::of(request.path());
     let _answering = request.conn_data::<Arc<Connection>>().map(Connection::answer);
 
+    let span = edge.as_ref().and_then(|edge| enter(&edge.tracer, &request));
+    let answering = trace::within(span.as_ref().map(Span::context), next.call(request));
     let response = match &edge {
-        Some(edge) => TokioContext::new(next.call(request), edge.runtime.clone()).await?,
-        None => next.call(request).await?,
+        Some(edge) => TokioContext::new(answering, edge.runtime.clone()).await?,
+        None => answering.await?,
     };
     let mut response = response.map_into_boxed_body();
 
@@ -91,14 +100,42 @@ pub(crate) async fn edge<B: MessageBody + 'static>(
 
     if let Some(edge) = edge {
         let route = response.request().match_pattern();
-        edge.figures.observe(&Measured {
+        let measured = Measured {
             route: route.as_deref().unwrap_or("none"),
             method: response.request().method(),
             status: response.status(),
             seconds: started.elapsed().as_secs_f64(),
-        });
+        };
+        edge.figures.observe(&measured);
+        if let Some(span) = span {
+            leave(span, &measured, id);
+        }
     }
     Ok(response)
+}
+
+/// Begin a request's span, if it is recorded. Who sends two contexts has sent none.
+fn enter(tracer: &Tracer, request: &ServiceRequest) -> Option<Span> {
+    if !tracer.is_on() {
+        return None;
+    }
+    let mut sent = request.headers().get_all(TRACEPARENT);
+    let traceparent = sent.next().filter(|_| sent.next().is_none());
+    let traceparent = traceparent.and_then(|value| value.to_str().ok());
+    let now = Moment::new(Timestamp::now(), rand::random());
+    tracer.enter(traceparent, SpanKind::Server, now)
+}
+
+fn leave(mut span: Span, measured: &Measured<'_>, id: RequestId) {
+    span.rename(format!("{} {}", measured.method, measured.route));
+    span.note("http.request.method", measured.method.to_string());
+    span.note("http.route", measured.route.to_owned());
+    span.note("http.response.status_code", measured.status.as_u16());
+    span.note("plumbline.request.id", id.to_string());
+    if measured.status.is_server_error() {
+        span.fail(measured.status.as_str().to_owned());
+    }
+    span.finish(Timestamp::now());
 }
 
 /// What every response has.

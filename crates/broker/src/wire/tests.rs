@@ -17,6 +17,7 @@ fn event(data: &str, previous: Option<&str>) -> EventMessage {
         lane: Lane::Bulk,
         chunk: None,
         republished: false,
+        trace: None,
     }
 }
 
@@ -88,6 +89,7 @@ fn what_is_on_the_wire_is_a_contract_with_the_release_before() {
         not_before: Timestamp::UNIX_EPOCH,
         republished: false,
         held: None,
+        trace: None,
     };
     let expected = concat!(
         r#"{"v":1,"tenant":42,"delivery":"dlv_00000000000077078707070707070707","attempt":2,"#,
@@ -110,6 +112,54 @@ fn what_is_on_the_wire_is_a_contract_with_the_release_before() {
         assert_eq!(
             RetryMessage::decode(expected.as_bytes()).expect("a retry"),
             waiting
+        );
+    }
+}
+
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// In the body, because each event of a bundle has its own; and nothing where nothing is recorded, as the contract above
+/// has it.
+#[test]
+fn a_message_says_which_span_published_it() {
+    let trace = TraceContext::carried(TRACEPARENT);
+    let traced = EventMessage {
+        trace,
+        ..event("1", None)
+    };
+    let field = format!(r#","traceparent":"{TRACEPARENT}""#);
+    let text = String::from_utf8(traced.encode()).expect("text");
+    assert!(
+        text.contains(&format!(r#""lane":"bulk"{field},"data":1"#)),
+        "{text}"
+    );
+    let retry = RetryMessage {
+        trace,
+        ..RetryMessage::due(
+            TenantId(42),
+            DeliveryId::new(Timestamp::UNIX_EPOCH, [7; 10]),
+            2,
+            Timestamp::UNIX_EPOCH,
+        )
+    };
+    let text = String::from_utf8(retry.encode()).expect("text");
+    assert!(text.ends_with(&format!("{field}}}")), "{text}");
+    assert_eq!(RetryMessage::decode(text.as_bytes()).expect("a retry"), retry);
+
+    let messages = [event("1", None), traced, event("2", None)];
+    let bundle = Bundle::of(&messages).remove(0);
+    assert_eq!((bundle.count, bundle.trace), (3, trace));
+    assert_eq!(
+        EventMessage::decode_all(&bundle.encode()).expect("a bundle"),
+        messages
+    );
+
+    // What cannot be read is no trace, and no reason not to deliver.
+    for other in ["rubbish", "", &TRACEPARENT.replace("-01", "-00")] {
+        let text = text.replace(TRACEPARENT, other);
+        assert_eq!(
+            RetryMessage::decode(text.as_bytes()).expect("a retry").trace,
+            None
         );
     }
 }
@@ -217,6 +267,7 @@ proptest! {
             not_before: at,
             republished,
             held: None,
+            trace: None,
         };
         prop_assert_eq!(RetryMessage::decode(&message.encode()).expect("what was written can be read"), message);
     }

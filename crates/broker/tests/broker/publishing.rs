@@ -21,6 +21,7 @@ fn retry(not_before: Timestamp) -> RetryMessage {
         not_before,
         republished: false,
         held: None,
+        trace: None,
     }
 }
 

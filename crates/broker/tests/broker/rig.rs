@@ -301,5 +301,6 @@ pub(crate) fn event(n: u64) -> EventMessage {
         lane: Lane::Fast,
         chunk: None,
         republished: false,
+        trace: None,
     }
 }

@@ -1,9 +1,13 @@
 //! Values that settings take, from the text an operator writes. Each error names the remedy.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 /// The longest duration a setting takes, so that adding it to a clock cannot overflow.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -134,6 +138,74 @@ pub fn dns_server(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// Where an OpenTelemetry collector takes traces: the base URL that an operator writes, with `/v1/traces` behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorUrl(Url);
+
+impl CollectorUrl {
+    /// The URL that is posted to: `http` or `https`, with a host, without a query or a password.
+    pub fn traces(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl FromStr for CollectorUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let base = public_url(text).map_err(|_| {
+            "write the collector's base URL, such as http://collector:4318 (the port of OTLP over HTTP; /v1/traces is added), and \
+             a token or password in PLUMBLINE_OTLP_HEADERS"
+                .to_owned()
+        })?;
+        let url = format!("{base}/v1/traces");
+        url.parse().map(Self).map_err(|error| format!("{error}"))
+    }
+}
+
+/// Headers that a collector wants. Their values are not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CollectorHeaders(Vec<(HeaderName, HeaderValue)>);
+
+impl CollectorHeaders {
+    /// Names and values; the values are marked as sensitive.
+    pub fn pairs(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CollectorHeaders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl FromStr for CollectorHeaders {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=')?;
+            let mut value: HeaderValue = value.trim().parse().ok()?;
+            value.set_sensitive(true);
+            Some((name.trim().parse().ok()?, value))
+        };
+        text.split(',')
+            .map(pair)
+            .collect::<Option<_>>()
+            .map(Self)
+            .ok_or_else(|| "write headers as name=value, comma-separated, such as x-token=abc".to_owned())
+    }
+}
+
+/// A share, from 0 to 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("write a share from 0 to 1, such as 0.01".to_owned()),
+    }
+}
+
 pub(super) fn pool_size(text: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(size @ 1..=POOL_SIZE_MAX) => Ok(size),
@@ -233,6 +305,50 @@ mod tests {
         assert_eq!(pool_size("1"), Ok(1));
         for text in ["0", "1001", "-1", "many", ""] {
             assert!(pool_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_collector_is_a_base_url_and_its_headers_are_not_shown() {
+        for (text, posted_to) in [
+            ("http://collector:4318", "http://collector:4318/v1/traces"),
+            (
+                "https://otlp.example.com/prefix/ ",
+                "https://otlp.example.com/prefix/v1/traces",
+            ),
+        ] {
+            let url: CollectorUrl = text.parse().expect(text);
+            assert_eq!(url.traces().as_str(), posted_to);
+        }
+        for text in [
+            "",
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://u:p@collector:4318",
+            "http://c:4318/?a=b",
+        ] {
+            let error = text.parse::<CollectorUrl>().expect_err(text);
+            assert!(error.contains("such as http://collector:4318"), "{error}");
+        }
+        let headers: CollectorHeaders = "x-token=hunter2, authorization=Basic aHVudGVyMg=="
+            .parse()
+            .expect("two headers");
+        assert_eq!(headers.pairs().len(), 2);
+        assert_eq!(headers.pairs()[1].1, "Basic aHVudGVyMg==");
+        assert!(!format!("{headers:?}").contains("hunter2"));
+        for text in ["", "token", "bad name=1", "a=1,,b=2"] {
+            assert!(text.parse::<CollectorHeaders>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_between_none_and_all() {
+        assert_eq!(
+            (share("0"), share("0.01"), share("1")),
+            (Ok(0.0), Ok(0.01), Ok(1.0))
+        );
+        for text in ["", "-0.1", "1.1", "1%", "NaN"] {
+            assert!(share(text).is_err(), "{text}");
         }
     }
 

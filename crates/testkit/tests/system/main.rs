@@ -34,6 +34,7 @@ mod retries;
 mod sample;
 mod secrecy;
 mod secrets;
+mod traces;
 mod transport;
 
 use jiff::Timestamp;
