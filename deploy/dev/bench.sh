@@ -13,7 +13,7 @@ cd "$here/../.."
 directory=.local/bench
 
 "$here/install.sh" database broker
-"$here/build.sh" >&2
+"$here/build.sh" --all >&2
 mkdir -p "$directory"
 rm -f "$directory/report.json"
 

@@ -93,10 +93,11 @@ introduce() {
 	Logs         .local/log
 
 	Try, in another terminal in this directory:
-	  . .local/dev.env
+	  set -a; . .local/dev.env; set +a
 	  curl -H "Authorization: Bearer \$PLUMBLINE_API_KEY" -H 'Content-Type: application/json' \$PLUMBLINE_URL/api/v1/events -d '{"type":"bid.accepted","data":{"id":2}}'
 	  curl -H "Authorization: Bearer \$PLUMBLINE_API_KEY" \$PLUMBLINE_URL/api/v1/webhook-endpoints/$endpoint_id/deliveries
 	  curl -H "Authorization: Bearer \$PLUMBLINE_API_KEY" \$PLUMBLINE_URL/api/v1/webhook-event-types
+	  \$PLUMBLINE_BIN/plumbline listen --forward-to http://127.0.0.1:3000/hook    # what is published, on a port of yours
 
 	What the sample receiver gets appears below. Ctrl-C stops everything.
 	EOF_INTRODUCTION

@@ -9,14 +9,14 @@ use super::wire::{self, Problem};
 pub(crate) enum ClientError {
     /// Nobody said where the API is.
     #[error(
-        "PLUMBLINE_URL (--url) is required and not set: where the API is, such as https://hooks.example.com; after `make up` \
-         it is in .local/dev.env"
+        "PLUMBLINE_URL (--url) is required and not set: where the API is, such as https://hooks.example.com; after `make up`, \
+         `set -a; . .local/dev.env; set +a` gives it"
     )]
     NoUrl,
     /// Nobody said who asks.
     #[error(
         "PLUMBLINE_API_KEY (--api-key) is required and not set: make a key in the console under API keys, or with `plumbline \
-         api-key create`, and export it, so that it stands in no command line; after `make up` it is in .local/dev.env"
+         api-key create`, and export it, so that it stands in no command line; after `make up`, `set -a; . .local/dev.env; set +a` gives it"
     )]
     NoKey,
     /// The key cannot be sent.

@@ -137,11 +137,11 @@ pub(super) async fn run(asked: TriggerArgs, output: &mut Output) -> Result<u8, F
             output.line(paint(
                 DIM,
                 format!(
-                    "After {:?} {} not settled: follow with `plumbline deliveries --event {} --follow`.",
-                    asked.timeout,
+                    "{} settled: it has not arrived, or waits for its next attempt. Follow with `plumbline deliveries --event {} \
+                     --follow`.",
                     match expected.len() - parsed.iter().filter(|delivery| is_settled(delivery)).count() {
-                        1 => "1 delivery is".to_owned(),
-                        open => format!("{} are", count(open, "delivery")),
+                        1 => "1 delivery is not".to_owned(),
+                        open => format!("{} are not", count(open, "delivery")),
                     },
                     accepted.id
                 ),

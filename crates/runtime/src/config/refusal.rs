@@ -199,6 +199,10 @@ impl Setting {
                 setting.help = None;
                 setting.default = None;
             }
+            // The wrong variable is worse than none.
+            if other.variable != setting.variable {
+                setting.variable = None;
+            }
             if !matches!(other.secrecy, Secrecy::Open) {
                 setting.secrecy = other.secrecy;
             }
