@@ -10,6 +10,7 @@ for part in say state ports process programs; do
   . "$dev/lib/$part.sh"
 done
 cd "$checkout" || exit 1
+export PYTHONDONTWRITEBYTECODE=1 # Nothing beside the sources.
 make_state_dir .local
 make_state_dir "$work"
 
