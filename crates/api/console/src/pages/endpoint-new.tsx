@@ -39,7 +39,7 @@ export default function NewEndpoint() {
     return (
       <Page key="created" title="The endpoint is ready" crumbs={CRUMBS} lead={`Deliveries to ${created.url} are signed in the header ${PROFILES[created.profile].signature}.`} isNarrow>
         <div className="card">
-          <div className="card-body form-body">{created.signingSecret ? <SecretShown secret={created.signingSecret} profile={created.profile} /> : <SecretLost />}</div>
+          <div className="card-body form-body">{created.signingSecret ? <SecretShown secret={created.signingSecret} profile={created.profile} url={created.url} /> : <SecretLost />}</div>
         </div>
         <div className="row">
           <Link className="button primary" to={`/endpoints/${created.id}`}>

@@ -79,7 +79,7 @@ export default function EndpointPage({ id = '' }: Record<string, string>) {
             Each request is signed in its headers: {PROFILES[data.profile].signature}. Put this endpoint's secret in place of <code>whsec_REPLACE_ME</code>: it was shown when it was made.
           </p>
           <Suspense fallback={<Loading />}>
-            <Verifier profile={data.profile} secret={null} />
+            <Verifier profile={data.profile} secret={null} url={data.url} />
           </Suspense>
         </div>
       </section>

@@ -39,6 +39,7 @@ interface ChooseProps {
 function Choose({ endpoint, done, onClose }: ChooseProps) {
   const [isPrepared, setIsPrepared] = useState(true);
   const [seconds, setSeconds] = useState(86_400);
+  const [isActivated, setIsActivated] = useState(false);
   const sending = useSending(['activateInSeconds']);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
@@ -46,6 +47,20 @@ function Choose({ endpoint, done, onClose }: ChooseProps) {
     const answer = await sending.send(String(delay), (key) => calls.rotateSecret(endpoint.id, delay, key));
     if (answer) done({ ...answer, isPrepared });
   };
+  if (isActivated) {
+    return (
+      <>
+        <p className="note good" role="status">
+          The prepared secret signs from now on.
+        </p>
+        <div className="row end">
+          <button type="button" className="button primary" onClick={onClose}>
+            Done
+          </button>
+        </div>
+      </>
+    );
+  }
   return (
     <form className="stack" onSubmit={(event) => void submit(event)}>
       <p>
@@ -83,7 +98,7 @@ function Choose({ endpoint, done, onClose }: ChooseProps) {
         </Field>
       )}
       {sending.error !== null && <ProblemNote error={sending.error} />}
-      <Prepared endpoint={endpoint} />
+      <Prepared endpoint={endpoint} activated={() => setIsActivated(true)} />
       <div className="row end">
         <button type="button" className="button" onClick={onClose}>
           Cancel
@@ -97,15 +112,8 @@ function Choose({ endpoint, done, onClose }: ChooseProps) {
 }
 
 /** For a secret that was prepared before: its receiver is ready. */
-function Prepared({ endpoint }: { endpoint: Endpoint }) {
-  const activate = useMutation({ mutationFn: () => calls.activateSecret(endpoint.id) });
-  if (activate.data) {
-    return (
-      <p className="note good" role="status">
-        The prepared secret signs from now on.
-      </p>
-    );
-  }
+function Prepared({ endpoint, activated }: { endpoint: Endpoint; activated: () => void }) {
+  const activate = useMutation({ mutationFn: () => calls.activateSecret(endpoint.id), onSuccess: activated });
   return (
     <details>
       <summary>A secret is prepared already, and the receiver has it</summary>
@@ -124,25 +132,28 @@ function Prepared({ endpoint }: { endpoint: Endpoint }) {
 
 function Rotated({ endpoint, rotation, onClose }: { endpoint: Endpoint; rotation: Rotation & { isPrepared: boolean }; onClose: () => void }) {
   const activate = useMutation({ mutationFn: () => calls.activateSecret(endpoint.id) });
+  const isWaiting = rotation.isPrepared && !activate.data;
   return (
     <>
-      {activate.data || !rotation.isPrepared ? (
-        <p className="note good" role="status">
-          It signs from now on.
-        </p>
-      ) : (
+      {isWaiting ? (
         <div className="note">
           <p>
-            It takes over on <Time at={rotation.activatesAt} />. Until then the old one signs. Give it to the receiver, and activate it here when the receiver has it, or let
-            the time come.
+            The old secret signs until <Time at={rotation.activatesAt} />; then the new one takes over.{' '}
+            {PROFILES[endpoint.profile].bothSign
+              ? 'For 24 hours after that both sign: give the receiver the new one in that time.'
+              : 'Give the receiver both now. Activate the new one here once the receiver has it, or let the time come.'}
           </p>
           <button type="button" className="button" disabled={activate.isPending} onClick={() => activate.mutate()}>
             Activate it now
           </button>
         </div>
+      ) : (
+        <p className="note good" role="status">
+          It signs from now on.
+        </p>
       )}
       {activate.error && <ProblemNote error={activate.error} />}
-      {rotation.signingSecret ? <SecretShown secret={rotation.signingSecret} profile={endpoint.profile} /> : <SecretLost />}
+      {rotation.signingSecret ? <SecretShown secret={rotation.signingSecret} profile={endpoint.profile} url={endpoint.url} isPrepared={isWaiting} /> : <SecretLost />}
       <div className="row end">
         <button type="button" className="button primary" onClick={onClose}>
           I have saved it

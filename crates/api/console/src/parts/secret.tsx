@@ -2,8 +2,13 @@
 
 import { lazy, Suspense } from 'react';
 import type { Profile } from '../api/types';
+import { PROFILES } from '../words/profiles';
+import { Code } from './code';
 import { CopyButton } from './copy';
 import { Loading } from './problem';
+
+/** A verifier refuses to start while a secret ends like this. */
+const OLD_SECRET = 'OLD_SECRET_REPLACE_ME';
 
 const Verifier = lazy(() => import('./verifier'));
 
@@ -24,14 +29,35 @@ export function OnceShown({ secret, what, children }: { secret: string; what: st
   );
 }
 
-export function SecretShown({ secret, profile }: { secret: string; profile: Profile }) {
+interface SecretShownProps {
+  secret: string;
+  profile: Profile;
+  url: string;
+  /** Whether the one before signs still: what verifies only with this one would refuse everything. */
+  isPrepared?: boolean;
+}
+
+export function SecretShown({ secret, profile, url, isPrepared = false }: SecretShownProps) {
+  const takesBoth = !PROFILES[profile].bothSign;
   return (
     <OnceShown secret={secret} what="the signing secret">
       <div className="stack tight">
-        <h2>Verify what arrives</h2>
-        <Suspense fallback={<Loading />}>
-          <Verifier profile={profile} secret={secret} />
-        </Suspense>
+        <h2>{isPrepared ? 'Verify with both until then' : 'Verify what arrives'}</h2>
+        {isPrepared && takesBoth && (
+          <>
+            <p>
+              The receivers below take both secrets, separated by a comma. Put the old one in place of <code>{OLD_SECRET}</code>.
+            </p>
+            <Code title="Setting of the receiver" text={`WEBHOOK_SECRET=${OLD_SECRET},${secret}`} doesWrap />
+          </>
+        )}
+        {isPrepared && !takesBoth ? (
+          <p>Leave the old secret in the receiver until the new one signs. A receiver that has only the new one refuses what is sent before.</p>
+        ) : (
+          <Suspense fallback={<Loading />}>
+            <Verifier profile={profile} secret={isPrepared ? `${OLD_SECRET},${secret}` : secret} url={url} isPrepared={isPrepared} />
+          </Suspense>
+        )}
       </div>
     </OnceShown>
   );
