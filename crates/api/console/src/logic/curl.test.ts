@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { curl, hasHidden, shellQuoted } from './curl';
+import { curl, hasHidden, shellQuoted, verifyCommand } from './curl';
 
 test('a quoted word is one word of the shell, whatever is in it', () => {
   for (const text of ['', 'plain', "it's", '$HOME `id` $(id)', 'a "b" \\ c', 'two\nlines', "'", "''", '!history', '*', '~', '-n', 'ä 日本', '@file', ';&|<>']) {
@@ -39,4 +39,11 @@ test('the command sends what was sent', () => {
 test('hidden values are told of', () => {
   expect(hasHidden({ A: 'b' })).toBe(false);
   expect(hasHidden({ A: '[hidden]' })).toBe(true);
+});
+
+test('the command that checks a signature has what was signed, and no more', () => {
+  const headers = { 'BuildWorkPro-Signature': 't=1,v1=abc', 'BuildWorkPro-Event': 'bid.created', Authorization: '[hidden]' };
+  expect(verifyCommand('buildworkpro', headers, '2026-11-26T02:45:28Z')).toBe(
+    "plumbline verify --profile buildworkpro \\\n  --secret 'whsec_…' \\\n  --header 'BuildWorkPro-Signature: t=1,v1=abc' \\\n  --at 2026-11-26T02:45:28Z < body",
+  );
 });

@@ -1,5 +1,7 @@
 // An attempt as a command that a shell takes as it is.
 
+import type { Profile } from '../api/types';
+
 /** What the delivery log shows in place of the values of an endpoint's own headers. */
 const HIDDEN = '[hidden]';
 /** What curl sets by itself, and rightly so. */
@@ -28,6 +30,20 @@ export function curl({ url, headers, body }: CurlRequest): string {
   // Not --data: it drops line ends, and takes a leading @ for a file.
   if (body !== null) parts.push(`--data-raw ${shellQuoted(body)}`);
   return parts.join(' \\\n  ');
+}
+
+/** What a profile signs with, in lower case. */
+const SIGNATURE_HEADERS: Record<Profile, string[]> = {
+  buildworkpro: ['buildworkpro-signature'],
+  buildr: ['svix-id', 'svix-timestamp', 'svix-signature'],
+  buildmarkets: ['webhook-id', 'webhook-timestamp', 'webhook-signature'],
+};
+
+/** The command that says why a signature does not fit, as of the moment when it was sent. The secret is left to fill in. */
+export function verifyCommand(profile: Profile, headers: Record<string, string>, sentAt: string): string {
+  const signed = Object.entries(headers).filter(([name]) => SIGNATURE_HEADERS[profile].includes(name.toLowerCase()));
+  const parts = [`plumbline verify --profile ${profile}`, `--secret 'whsec_…'`, ...signed.map(([name, value]) => `--header ${shellQuoted(`${name}: ${value}`)}`)];
+  return `${parts.join(' \\\n  ')} \\\n  --at ${sentAt} < body`;
 }
 
 export const hasHidden = (headers: Record<string, string>): boolean => Object.values(headers).includes(HIDDEN);

@@ -13,8 +13,8 @@ import { Time, useNow } from '../parts/time';
 import { expectSoon, useDelivery, useEndpoints } from '../queries';
 import { Link, navigate } from '../router';
 import { ReadOnly, useMayChange } from '../session';
-import { explain } from '../words/explain';
-import { STATUS_MEANING } from '../words/status';
+import { explain, thenOf } from '../words/explain';
+import { isTest, standing } from '../words/status';
 import { counted } from '../words/numbers';
 import { PROFILES } from '../words/profiles';
 import { span } from '../words/time';
@@ -66,7 +66,7 @@ function Replay({ delivery }: { delivery: DeliveryDetail }) {
 /** What happened, and what comes next. */
 function Standing({ delivery }: { delivery: DeliveryDetail }) {
   const last = delivery.attempts.at(-1);
-  const reason = explain(delivery.error, delivery.responseStatus);
+  const reason = explain(delivery.error, delivery.responseStatus, thenOf(delivery));
   const tone = { pending: reason ? 'warn' : '', succeeded: 'good', failed: 'bad', exhausted: 'bad', skipped: '' }[delivery.status];
   return (
     <div className={`note ${tone}`}>
@@ -76,7 +76,7 @@ function Standing({ delivery }: { delivery: DeliveryDetail }) {
           <strong>
             {delivery.status === 'succeeded' && last
               ? `The receiver answered ${last.responseStatus} to ${delivery.attemptCount === 1 ? 'the first attempt' : `attempt ${delivery.attemptCount}`}.`
-              : STATUS_MEANING[delivery.status]}
+              : standing(delivery)}
           </strong>
           {delivery.status === 'pending' && <NextAttempt delivery={delivery} />}
         </p>
@@ -90,7 +90,7 @@ function Standing({ delivery }: { delivery: DeliveryDetail }) {
             Enable the endpoint, then <Link to={`/recover?endpoint=${delivery.endpointId}`}>recover what it missed</Link>.
           </p>
         )}
-        {(delivery.error === 'endpoint_disabled' || delivery.status === 'exhausted') && (
+        {(delivery.error === 'endpoint_disabled' || (delivery.status === 'exhausted' && !isTest(delivery))) && (
           <p>
             Were there more like it? <Link to={`/recover?endpoint=${delivery.endpointId}`}>Recover</Link> sends all that the endpoint missed.
           </p>
@@ -102,7 +102,7 @@ function Standing({ delivery }: { delivery: DeliveryDetail }) {
 
 function NextAttempt({ delivery }: { delivery: DeliveryDetail }) {
   const now = useNow();
-  if (!delivery.nextAttemptAt) return <span>Under way.</span>;
+  if (!delivery.nextAttemptAt) return null;
   const seconds = (Date.parse(delivery.nextAttemptAt) - now.getTime()) / 1000;
   return (
     <span>

@@ -1,8 +1,8 @@
 // Every attempt of a delivery: what was sent, what came back, and what to make of it.
 
 import type { Attempt, DeliveryDetail } from '../api/types';
-import { curl, hasHidden } from '../logic/curl';
-import { explain } from '../words/explain';
+import { curl, hasHidden, verifyCommand } from '../logic/curl';
+import { explain, thenOf } from '../words/explain';
 import { shortResult } from '../words/status';
 import { milliseconds } from '../words/time';
 import { Code } from './code';
@@ -34,7 +34,7 @@ interface OneAttemptProps extends AttemptsProps {
 }
 
 function OneAttempt({ attempt, delivery, url, isNewest, isExplained }: OneAttemptProps) {
-  const explanation = explain(attempt.error?.code ?? null, attempt.responseStatus);
+  const explanation = explain(attempt.error?.code ?? null, attempt.responseStatus, isNewest ? thenOf(delivery) : 'settled');
   const isSuccess = attempt.responseStatus !== null && attempt.responseStatus >= 200 && attempt.responseStatus < 300;
   const command = url && { url, headers: attempt.requestHeaders, body: delivery.payloadText };
   return (
@@ -93,6 +93,18 @@ function OneAttempt({ attempt, delivery, url, isNewest, isExplained }: OneAttemp
             <Headers headers={attempt.requestHeaders} caption="Request headers" />
           </section>
         </div>
+        {command && isRefused(attempt.responseStatus) && (
+          <details>
+            <summary>Check the signature</summary>
+            <div className="stack tight curl">
+              <Code title="plumbline verify" text={verifyCommand(delivery.profile ?? 'buildworkpro', attempt.requestHeaders, attempt.startedAt)} doesWrap />
+              <p className="hint">
+                Save the body that the receiver got as <code>body</code>, byte for byte, and put the secret that the receiver has in place of <code>whsec_…</code>: it says what is
+                wrong. A new secret that is prepared does not sign yet.
+              </p>
+            </div>
+          </details>
+        )}
         {command && (
           <details>
             <summary>Reproduce with curl</summary>
@@ -110,9 +122,12 @@ function OneAttempt({ attempt, delivery, url, isNewest, isExplained }: OneAttemp
   );
 }
 
+/** What receivers answer when the signature does not fit. */
+const isRefused = (status: number | null) => status === 400 || status === 401 || status === 403;
+
 function Headers({ headers, caption }: { headers: Record<string, string>; caption: string }) {
   const names = Object.keys(headers);
-  if (names.length === 0) return <p className="muted">None recorded.</p>;
+  if (names.length === 0) return <p className="muted">{caption === 'Response headers' ? 'No headers of the response were recorded.' : 'No headers of the request were recorded.'}</p>;
   return (
     <table className="headers-table">
       <caption className="sr-only">{caption}</caption>

@@ -1,7 +1,7 @@
 // Where a delivery or an endpoint stands, in a word and a colour.
 
-import type { Delivery, Endpoint, Status } from '../api/types';
-import { STATUS_MEANING, statusWord, whyDisabled } from '../words/status';
+import type { Endpoint, Status } from '../api/types';
+import { type Badged, isTest, STATUS_MEANING, statusWord, whyDisabled } from '../words/status';
 
 const TONES: Record<Status, string> = {
   pending: 'warn',
@@ -11,9 +11,9 @@ const TONES: Record<Status, string> = {
   skipped: '',
 };
 
-export function StatusBadge({ delivery }: { delivery: Pick<Delivery, 'status' | 'attemptCount'> }) {
+export function StatusBadge({ delivery }: { delivery: Badged }) {
   return (
-    <span className={`badge ${TONES[delivery.status]}`} title={STATUS_MEANING[delivery.status]}>
+    <span className={`badge ${TONES[delivery.status]}`} title={isTest(delivery) && delivery.status === 'exhausted' ? 'A test is sent once, and this one failed.' : STATUS_MEANING[delivery.status]}>
       {statusWord(delivery)}
     </span>
   );

@@ -49,7 +49,7 @@ function Result({ id }: { id: string }) {
   if (delivery.error && !delivery.data) return <ProblemNote error={delivery.error} retry={() => void delivery.refetch()} />;
   const attempt = delivery.data?.attempts[0];
   if (!delivery.data || !attempt) return <p role="status">Waiting for the receiver…</p>;
-  const explanation = explain(delivery.data.error, delivery.data.responseStatus);
+  const explanation = explain(delivery.data.error, delivery.data.responseStatus, 'test');
   return (
     <div className="stack" role="status">
       <div className={`note ${explanation ? 'bad' : 'good'}`}>

@@ -1,7 +1,8 @@
 // What went wrong with an attempt or a delivery, and what to do about it. One entry for each error code and status
 // that the log can show.
 
-import type { Explanation } from './status';
+import type { Delivery } from '../api/types';
+import { type Explanation, isTest } from './status';
 
 const CODES: Record<string, Explanation> = {
   timeout: {
@@ -69,7 +70,7 @@ const STATUSES: Record<number, Explanation> = {
   406: { what: 'The receiver does not want to answer JSON.', remedy: 'Let it ignore the Accept header: any 2xx will do.' },
   408: {
     what: 'The receiver gave up waiting for the request.',
-    remedy: 'Its time limit for reading a request is too short, or it was overloaded. It is tried again.',
+    remedy: 'Its time limit for reading a request is too short, or it was overloaded.',
   },
   409: {
     what: 'The receiver reports a conflict.',
@@ -91,7 +92,7 @@ const STATUSES: Record<number, Explanation> = {
   },
   422: {
     what: 'The receiver understood the request and does not accept what it says.',
-    remedy: "Read the answer's body. If your application cannot use this event, answer 2xx and ignore it: a 4xx is not tried again.",
+    remedy: "Read the answer's body. If your application cannot use this event, answer 2xx and ignore it.",
   },
   429: {
     what: 'The receiver has too many requests. Its Retry-After is honoured, up to 24 h.',
@@ -99,19 +100,19 @@ const STATUSES: Record<number, Explanation> = {
   },
   500: {
     what: 'The receiver failed while it processed the request.',
-    remedy: "Look for this event id in the receiver's error log. It is tried again by itself.",
+    remedy: "Look for this event id in the receiver's error log.",
   },
   502: {
     what: 'A proxy before the receiver got no proper answer from it.',
-    remedy: 'Check that the application behind the proxy runs. It is tried again by itself.',
+    remedy: 'Check that the application behind the proxy runs.',
   },
   503: {
     what: 'The receiver is not available at the moment.',
-    remedy: 'Overload or maintenance. It is tried again by itself; use Recover if the outage outlasts the attempts.',
+    remedy: 'Overload or maintenance. Recover sends what an outage that outlasts the attempts has cost.',
   },
   504: {
     what: 'A proxy before the receiver waited too long for it.',
-    remedy: 'Answer as soon as the event is stored, and do the work afterwards. It is tried again by itself.',
+    remedy: 'Answer as soon as the event is stored, and do the work afterwards.',
   },
 };
 
@@ -132,20 +133,45 @@ function ofStatus(status: number): Explanation {
   }
   if (status < 500) {
     return {
-      what: `The receiver refused the request with ${status}. Such an answer is taken as final, so it is not tried again.`,
+      what: `The receiver refused the request with ${status}.`,
       remedy: "Read the answer's body and the receiver's log, correct the receiver, then replay.",
     };
   }
   return {
     what: `The receiver failed with ${status}.`,
-    remedy: "Look into the receiver's log around this time. It is tried again by itself.",
+    remedy: "Look into the receiver's log around this time.",
   };
 }
 
-/** What to say of an attempt or a delivery that ended like this; null when it is a success or has not ended. */
-export function explain(error: string | null, status: number | null): Explanation | null {
-  // The endpoint's state says more than the last answer before it.
+/** What comes after a failure: another attempt, or none and why. */
+export type Then = 'retried' | 'exhausted' | 'test' | 'settled';
+
+const THEN: Record<Then, string> = {
+  retried: ' It is tried again by itself.',
+  exhausted: ' All attempts are used up: repair the receiver, then replay it.',
+  test: ' A test is sent once: repair the receiver and send another.',
+  settled: '',
+};
+
+/** What comes after the newest failure of a delivery. */
+export function thenOf({ status, eventType, replayOf }: Pick<Delivery, 'status' | 'eventType' | 'replayOf'>): Then {
+  if (isTest({ eventType, replayOf })) return 'test';
+  if (status === 'pending') return 'retried';
+  return status === 'exhausted' ? 'exhausted' : 'settled';
+}
+
+/**
+ * What to say of an attempt or a delivery that ended like this; null when it is a success or has not ended. Whether it
+ * is tried again is only known of the newest attempt, so it is told by `then`, never by the cause.
+ */
+export function explain(error: string | null, status: number | null, then: Then = 'settled'): Explanation | null {
+  // The endpoint's state says more than the last answer before it, and nothing comes after it.
   if (error === 'endpoint_disabled' || error === 'endpoint_deleted') return CODES[error] ?? null;
+  const explanation = cause(error, status);
+  return explanation && { what: explanation.what, remedy: `${explanation.remedy}${THEN[then]}` };
+}
+
+function cause(error: string | null, status: number | null): Explanation | null {
   if (status !== null) return status >= 200 && status < 300 ? null : ofStatus(status);
   if (error === null) return null;
   return (

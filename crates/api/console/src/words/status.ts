@@ -36,8 +36,14 @@ const STATUS_WORDS: Record<Status, string> = {
   skipped: 'Skipped',
 };
 
-/** A pending delivery that has failed before is one that is retried. */
-export function statusWord(delivery: Pick<Delivery, 'status' | 'attemptCount'>): string {
+/** A test is one attempt; what is replayed of it is a delivery like any other. */
+export const isTest = (delivery: Pick<Delivery, 'eventType' | 'replayOf'>): boolean => delivery.eventType === 'webhook.test' && delivery.replayOf === null;
+
+export type Badged = Pick<Delivery, 'status' | 'attemptCount' | 'eventType' | 'replayOf'>;
+
+/** A pending delivery that has failed before is one that is retried; a test is sent once, and has no attempts to exhaust. */
+export function statusWord(delivery: Badged): string {
+  if (delivery.status === 'exhausted' && isTest(delivery)) return STATUS_WORDS.failed;
   return delivery.status === 'pending' && delivery.attemptCount > 0 ? 'Retrying' : STATUS_WORDS[delivery.status];
 }
 
@@ -51,6 +57,27 @@ export const STATUS_MEANING: Record<Status, string> = {
   exhausted: 'All attempts of the retry schedule failed.',
   skipped: 'The endpoint was disabled at the time, so nothing was sent.',
 };
+
+/** Where one delivery stands, as far as it is known: what its newest attempt ended with, not what may be. */
+export function standing(delivery: Badged & Pick<Delivery, 'error' | 'responseStatus' | 'nextAttemptAt'>): string {
+  const { status, error, responseStatus, attemptCount } = delivery;
+  switch (status) {
+    case 'pending':
+      return delivery.nextAttemptAt === null ? `Attempt ${attemptCount + 1} is under way.` : `Waiting for attempt ${attemptCount + 1}.`;
+    case 'failed':
+    case 'exhausted': {
+      if (error === 'endpoint_disabled') return 'Stopped: the endpoint was disabled.';
+      if (error === 'endpoint_deleted') return 'Stopped: the endpoint was deleted.';
+      const answer = responseStatus !== null ? `The receiver answered ${responseStatus}` : error === null ? 'It failed' : `No answer: ${sentencePart(SHORT[error] ?? error)}`;
+      return status === 'exhausted' && !isTest(delivery) ? `${answer}, and all ${attemptCount} attempts failed.` : `${answer}.`;
+    }
+    default:
+      return STATUS_MEANING[status];
+  }
+}
+
+/** `Timeout` within a sentence; `TLS failed` stays. */
+const sentencePart = (words: string) => (/^[A-Z][a-z]/.test(words) ? words.charAt(0).toLowerCase() + words.slice(1) : words);
 
 /** Why an endpoint is disabled, in a few words for a table. */
 export function whyDisabledInShort(reason: string | null): string {
