@@ -8,7 +8,7 @@ import { JsonCode } from '../parts/code';
 import { DeliveriesTable } from '../parts/deliveries-table';
 import { Empty, Page } from '../parts/page';
 import { Waiting } from '../parts/problem';
-import { Time } from '../parts/time';
+import { Time, useNow } from '../parts/time';
 import { Link } from '../router';
 import { Controls } from '../session';
 
@@ -34,7 +34,7 @@ export default function EventPage({ id = '' }: Record<string, string>) {
       <Waiting query={event} />
       {event.data && <About event={event.data} />}
       {/* An operational event has deliveries, too; one past retention may still have some. */}
-      {!isMissing && <Where id={id} />}
+      {!isMissing && <Where id={id} publishedAt={event.data?.createdAt ?? null} />}
       {event.data && (
         <>
           <JsonCode title="Data, as it was published" text={event.data.dataText} />
@@ -72,7 +72,26 @@ function About({ event }: { event: Event }) {
   );
 }
 
-function Where({ id }: { id: string }) {
+/** How long the first delivery of an event may take to be on record. */
+const FRESH_MS = 10_000;
+
+function Nobody({ publishedAt }: { publishedAt: string | null }) {
+  const now = useNow().getTime();
+  if (publishedAt !== null && now - Date.parse(publishedAt) < FRESH_MS) {
+    return (
+      <Empty title="Nothing was sent yet">
+        <p>It was published a moment ago: deliveries appear here by themselves.</p>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="It was sent to nobody">
+      <p>No endpoint subscribed to its type when it was published.</p>
+    </Empty>
+  );
+}
+
+function Where({ id, publishedAt }: { id: string; publishedAt: string | null }) {
   const deliveries = useQuery({
     queryKey: ['event-deliveries', id],
     queryFn: () => calls.deliveries({ eventId: id, limit: 100 }),
@@ -86,9 +105,7 @@ function Where({ id }: { id: string }) {
       </div>
       <Waiting query={deliveries} />
       {deliveries.data?.items.length === 0 && (
-        <Empty title="It was sent to nobody">
-          <p>No endpoint subscribed to its type when it was published. Or it was published a moment ago: deliveries appear here by themselves.</p>
-        </Empty>
+        <Nobody publishedAt={publishedAt} />
       )}
       {deliveries.data && deliveries.data.items.length > 0 && <DeliveriesTable deliveries={deliveries.data.items} caption="Deliveries of this event" />}
     </section>

@@ -3,16 +3,17 @@
 import { useQuery } from '@tanstack/react-query';
 import { type FormEvent, useState } from 'react';
 import * as calls from '../api/calls';
-import type { EventType } from '../api/types';
+import type { Endpoint, EventType } from '../api/types';
 import { jsonObjectFault, prettyText } from '../logic/json';
 import { Field } from '../parts/field';
 import { useSending } from '../parts/form';
 import { Page } from '../parts/page';
 import { ProblemNote, Waiting } from '../parts/problem';
 import { Prose } from '../parts/prose';
-import { useEventTypes } from '../queries';
+import { useEndpoints, useEventTypes } from '../queries';
 import { Link, navigate, useSearch } from '../router';
 import { ReadOnly, useMayChange } from '../session';
+import { subscribers, whoWants } from '../words/subscribers';
 
 const CRUMBS = [{ name: 'Events', to: '/events' }];
 
@@ -24,14 +25,15 @@ export default function Publish() {
   const own = useEventTypes('buildworkpro');
   const buildr = useEventTypes('buildr');
   const buildmarkets = useEventTypes('buildmarkets');
+  const endpoints = useEndpoints();
   const model = useQuery({ queryKey: ['event', like], queryFn: () => calls.event(like ?? ''), enabled: like !== null });
-  const isReady = own.data && buildr.data && buildmarkets.data && (like === null || model.data || model.error);
+  const isReady = own.data && buildr.data && buildmarkets.data && (endpoints.data || endpoints.error) && (like === null || model.data || model.error);
   const types = unique([...(own.data ?? []), ...(buildr.data ?? []), ...(buildmarkets.data ?? [])]);
   return (
     <Page title="Publish an event" crumbs={CRUMBS} lead="It goes to every active endpoint that subscribes to its type, like an event that your application publishes." isNarrow>
       {!may && <ReadOnly what="publish events" />}
       {may && !isReady && <Waiting query={own.data ? (buildr.data ? buildmarkets : buildr) : own} />}
-      {may && isReady && <PublishForm key={`${wanted} ${like}`} types={types} wanted={wanted} data={model.data?.dataText ?? null} />}
+      {may && isReady && <PublishForm key={`${wanted} ${like}`} types={types} wanted={wanted} data={model.data?.dataText ?? null} endpoints={endpoints.data ?? null} />}
     </Page>
   );
 }
@@ -42,8 +44,18 @@ function unique(types: EventType[]): EventType[] {
 
 const exampleOf = (type: EventType | undefined) => (type?.example ? JSON.stringify(type.example, null, 2) : '{}');
 
-function PublishForm({ types, wanted, data }: { types: EventType[]; wanted: string | null; data: string | null }) {
-  const first = types.find((type) => type.name === wanted) ?? types[0];
+interface PublishFormProps {
+  types: EventType[];
+  wanted: string | null;
+  data: string | null;
+  /** Null where they could not be asked for. */
+  endpoints: Endpoint[] | null;
+}
+
+function PublishForm({ types, wanted, data, endpoints }: PublishFormProps) {
+  // One that arrives somewhere, where there is one: what is published is to be seen.
+  const arrives = (type: EventType) => endpoints !== null && subscribers(endpoints, type.name).active > 0;
+  const first = types.find((type) => type.name === wanted) ?? types.find(arrives) ?? types[0];
   const [name, setName] = useState(first?.name ?? '');
   const [text, setText] = useState(data === null ? exampleOf(first) : prettyText(data));
   const [isTouched, setIsTouched] = useState(data !== null);
@@ -85,6 +97,7 @@ function PublishForm({ types, wanted, data }: { types: EventType[]; wanted: stri
             </select>
           )}
         </Field>
+        {endpoints && <p className="hint" role="status">{whoWants(subscribers(endpoints, name))}</p>}
         <Field label="Data" hint={type?.schema ? 'Checked against the schema of the type when it is published.' : 'A JSON object. It is delivered byte for byte as it stands here.'} fault={fault}>
           {(ids) => (
             <textarea
