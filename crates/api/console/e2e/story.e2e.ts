@@ -268,7 +268,7 @@ test('what a disabled endpoint missed is counted, then sent', async () => {
   expect(receiver.received.length).toBe(before + 3);
 });
 
-test('an endpoint that disabled itself is enabled and recovered with one click', async () => {
+test('an endpoint that disabled itself is enabled and recovered, after a look at how much that is', async () => {
   receiver.answer = { status: 500, body: 'out of memory' };
   await api(key, 'POST', 'events', { events: Array.from({ length: 25 }, (_, n) => ({ type: 'bid.created', data: { n } })) });
   await page.getByRole('link', { name: 'Overview' }).click();
@@ -288,6 +288,8 @@ test('an endpoint that disabled itself is enabled and recovered with one click',
   receiver.answer = { status: 200, body: 'thank you' };
   const before = receiver.received.length;
   await button('Enable and recover').click();
+  await dialog().getByText('26 deliveries will be sent.').waitFor();
+  await dialog().getByRole('button', { name: 'Enable and send' }).click();
   await heading('Recover').waitFor();
   await page.getByText('Done: 26 of 26 deliveries settled.').waitFor({ timeout: 60_000 });
   expect(receiver.received.slice(before).every((each) => each.isVerified)).toBe(true);

@@ -1,32 +1,26 @@
-// Enable an endpoint and send what it missed, in one go; and how far a recovery has come.
+// Enable an endpoint and send what it missed, after a look at how much that is; and how far a recovery has come.
 
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import * as calls from '../api/calls';
 import { freshKey } from '../api/client';
 import type { Endpoint } from '../api/types';
-import { missedSince } from '../logic/recovery';
+import { missedSince, RETRIED_FOR_MS } from '../logic/recovery';
 import { Link, navigate } from '../router';
 import { useMayChange } from '../session';
 import { count, counted } from '../words/numbers';
+import { shortUrl } from '../words/urls';
+import { Dialog } from './dialog';
 import { ProblemNote } from './problem';
+import { Time } from './time';
 
 /** What the service sends again at once at most. */
 export const RECOVERED_MAX = 50_000;
 
 export function OneClickRecovery({ endpoint }: { endpoint: Endpoint }) {
-  const client = useQueryClient();
   const may = useMayChange();
-  const [key] = useState(freshKey);
+  const [isAsking, setIsAsking] = useState(false);
   const { disabledAt } = endpoint;
-  const recovery = useMutation({
-    mutationFn: async (since: string) => {
-      await calls.enableEndpoint(endpoint.id);
-      return calls.recover(endpoint.id, { since }, false, key);
-    },
-    onSuccess: (recovered) => navigate(progressPath(endpoint.id, recovered)),
-    onSettled: () => void client.invalidateQueries({ queryKey: ['endpoints'] }),
-  });
   if (!may) return <span className="small muted">Only a company_admin can enable it.</span>;
   if (!disabledAt) {
     return (
@@ -36,12 +30,60 @@ export function OneClickRecovery({ endpoint }: { endpoint: Endpoint }) {
     );
   }
   return (
-    <div className="stack tight">
-      <button type="button" className="button primary" disabled={recovery.isPending} onClick={() => recovery.mutate(missedSince(disabledAt))}>
-        {recovery.isPending ? 'Recovering…' : 'Enable and recover'}
+    <>
+      <button type="button" className="button primary" onClick={() => setIsAsking(true)}>
+        Enable and recover
       </button>
+      {isAsking && <AskFirst endpoint={endpoint} since={missedSince(disabledAt)} onClose={() => setIsAsking(false)} />}
+    </>
+  );
+}
+
+/** How much would be sent, and from when, before it is. */
+function AskFirst({ endpoint, since, onClose }: { endpoint: Endpoint; since: string; onClose: () => void }) {
+  const client = useQueryClient();
+  const [key] = useState(freshKey);
+  const missed = useQuery({ queryKey: ['missed', endpoint.id, since], queryFn: () => calls.recover(endpoint.id, { since }, true), staleTime: 0, gcTime: 0 });
+  const recovery = useMutation({
+    mutationFn: async () => {
+      await calls.enableEndpoint(endpoint.id);
+      return calls.recover(endpoint.id, { since }, false, key);
+    },
+    onSuccess: (recovered) => {
+      navigate(progressPath(endpoint.id, recovered));
+      refresh();
+    },
+  });
+  // Not as soon as it fails: once the endpoint is known as enabled, this and what it says is gone.
+  const refresh = () => void client.invalidateQueries({ queryKey: ['endpoints'] });
+  const close = () => {
+    if (recovery.error) refresh();
+    onClose();
+  };
+  return (
+    <Dialog title="Enable and recover?" onClose={close}>
+      <p>
+        <b className="break">{shortUrl(endpoint.url)}</b> is enabled, and what it missed is sent at once: repair the receiver first.
+      </p>
+      {missed.data ? (
+        <p role="status">
+          <strong>{missed.data.deliveries === 0 ? 'Nothing was missed so far.' : `${counted(missed.data.deliveries, 'delivery', 'deliveries')} will be sent.`}</strong> The range
+          begins at <Time at={since} />: {RETRIED_FOR_MS / 3_600_000} h before it was disabled, since retries take that long. What has arrived is not sent again.
+        </p>
+      ) : (
+        !missed.error && <p role="status">Counting what was missed…</p>
+      )}
+      {missed.error && <ProblemNote error={missed.error} retry={() => void missed.refetch()} />}
       {recovery.error && <ProblemNote error={recovery.error} />}
-    </div>
+      <div className="row end">
+        <button type="button" className="button" onClick={close}>
+          Cancel
+        </button>
+        <button type="button" className="button primary" disabled={!missed.data || recovery.isPending} onClick={() => recovery.mutate()}>
+          {recovery.isPending ? 'Recovering…' : missed.data?.deliveries === 0 ? 'Enable it' : 'Enable and send'}
+        </button>
+      </div>
+    </Dialog>
   );
 }
 
