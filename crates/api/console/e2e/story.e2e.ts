@@ -431,9 +431,11 @@ test('a password is changed, and signing out ends the session', async () => {
   await page.getByText('The new password counts from now on.').waitFor();
   await button('Sign out').click();
   await heading('Sign in').waitFor();
+  await until('an address that tells nothing', () => new URL(page.url()).pathname === '/');
+  expect(await page.getByText('You are signed out.').count()).toBe(0);
   expect(await page.evaluate(async () => (await fetch('/api/v1/session')).status)).toBe(401);
   await visitor.signIn({ email: admin.email, password: 'another horse battery' });
-  await heading('Your account').waitFor();
+  await heading('Overview').waitFor();
 });
 
 test('an endpoint is deleted only by who types its host', async () => {

@@ -9,7 +9,7 @@ import type { Session } from './api/types';
 import { Empty, Page } from './parts/page';
 import { Loading, ProblemNote } from './parts/problem';
 import { Link, match, usePath } from './router';
-import { SessionProvider } from './session';
+import { door, SessionProvider } from './session';
 import { Shell } from './shell';
 
 type RouteProps = Record<string, string>;
@@ -56,7 +56,10 @@ export function App() {
     refetchOnWindowFocus: 'always',
   });
   const wasSignedIn = useRef(false);
-  if (session.data) wasSignedIn.current = true;
+  if (session.data) {
+    wasSignedIn.current = true;
+    door.isByHand = false;
+  }
 
   if (session.data === undefined) {
     return (
@@ -68,7 +71,7 @@ export function App() {
   if (session.data === null) {
     return (
       <Suspense fallback={null}>
-        <SignIn hasEnded={wasSignedIn.current} />
+        <SignIn hasEnded={wasSignedIn.current && !door.isByHand} hasLeft={door.isByHand} />
       </Suspense>
     );
   }

@@ -43,9 +43,13 @@ export function useSignOut(): () => Promise<void> {
       // Signed out already is what was wanted.
       if (!(error instanceof Problem && error.status === 401)) throw error;
     }
+    door.isByHand = true;
     forget(client);
   };
 }
+
+/** How the reader came to the door: whoever signed out by hand does not go on where they were, and is not asked to. */
+export const door = { isByHand: false };
 
 /** Nothing that one user saw may greet the next. */
 export function forget(client: QueryClient): void {

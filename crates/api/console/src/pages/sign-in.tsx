@@ -7,10 +7,18 @@ import { Problem } from '../api/client';
 import { Field } from '../parts/field';
 import { Mark } from '../parts/icons';
 import { useNow } from '../parts/time';
+import { navigate } from '../router';
 import { said } from '../words/problems';
 import { span } from '../words/time';
 
-export default function SignIn({ hasEnded }: { hasEnded: boolean }) {
+interface SignInProps {
+  /** The session ended by itself: one goes on where one was. */
+  hasEnded: boolean;
+  /** Signed out by hand: the next one, who may be somebody else, begins at the beginning. */
+  hasLeft: boolean;
+}
+
+export default function SignIn({ hasEnded, hasLeft }: SignInProps) {
   const client = useQueryClient();
   const [email, setEmail] = useState('');
   const [password, setPassword] = useState('');
@@ -23,6 +31,9 @@ export default function SignIn({ hasEnded }: { hasEnded: boolean }) {
     document.title = 'Sign in · Plumbline';
     first.current?.focus();
   }, []);
+  useEffect(() => {
+    if (hasLeft) navigate('/', { replace: true });
+  }, [hasLeft]);
 
   const submit = async (event: FormEvent) => {
     event.preventDefault();
@@ -69,7 +80,7 @@ export default function SignIn({ hasEnded }: { hasEnded: boolean }) {
           <button type="submit" className="button primary" disabled={isBusy || wait > 0}>
             {wait > 0 ? `Try again in ${span(wait)}` : isBusy ? 'Signing in…' : 'Sign in'}
           </button>
-          <p className="hint">Without an account, or with a forgotten password: a company_admin of your company gives you one.</p>
+          <p className="hint">Without an account, or with a forgotten password: an administrator of your company gives you one.</p>
         </form>
       </div>
     </main>

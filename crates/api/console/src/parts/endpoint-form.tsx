@@ -61,6 +61,11 @@ export function EndpointForm({ endpoint, sending, verb, submit, cancel }: Endpoi
         <Field label="URL" hint="A public https URL on port 443 or 8443, unless your operator allows others." fault={faults.url}>
           {(ids) => <input {...ids} type="url" inputMode="url" value={url} placeholder="https://hooks.example.com/plumbline" autoComplete="off" spellCheck={false} onChange={(event) => setUrl(event.target.value)} />}
         </Field>
+        {faults.url && isLocalhost(url) && (
+          <p className="hint">
+            Write <code>127.0.0.1</code> instead of <code>localhost</code> on a development stack, or use <code>plumbline listen</code>, which brings events to this machine.
+          </p>
+        )}
         <Field label="Description" hint="What it is for. Optional." fault={faults.description}>
           {(ids) => <input {...ids} value={description} maxLength={1000} placeholder="Notify sales when a bid is won" onChange={(event) => setDescription(event.target.value)} />}
         </Field>
@@ -145,6 +150,8 @@ export function EndpointForm({ endpoint, sending, verb, submit, cancel }: Endpoi
     </form>
   );
 }
+
+const isLocalhost = (url: string) => /^https?:\/\/localhost([:/]|$)/i.test(url.trim());
 
 interface Checked {
   url: string;

@@ -20,7 +20,10 @@ export function TimingBar({ attempt }: { attempt: Attempt }) {
     const ms = timing[phase.key];
     return ms === null ? [] : [{ ...phase, ms }];
   });
-  const sum = phases.reduce((total, phase) => total + phase.ms, 0) || 1;
+  const parts = phases.reduce((total, phase) => total + phase.ms, 0);
+  const sum = parts || 1;
+  // The record has whole milliseconds, which may be less than the parts: below 10 ms they tell it better.
+  const total = attempt.durationMs < 10 && Math.abs(parts - attempt.durationMs) < 1 ? parts : attempt.durationMs;
   const isKept = timing.dnsMs === null && timing.connectMs === null && timing.waitMs !== null;
   return (
     <div className="stack tight">
@@ -35,7 +38,7 @@ export function TimingBar({ attempt }: { attempt: Attempt }) {
             <i className={`swatch ${phase.className}`} /> {phase.name} {milliseconds(phase.ms)}
           </span>
         ))}
-        <span>in all {milliseconds(attempt.durationMs)}</span>
+        <span>in all {milliseconds(total)}</span>
       </div>
       {isKept && <p className="small muted">A connection that was kept from an earlier request was used: nothing to look up or to open.</p>}
     </div>
