@@ -16,7 +16,6 @@ interface Entry {
 const MAIN: Entry[] = [
   { to: '/', name: 'Overview', icon: 'overview' },
   { to: '/deliveries', name: 'Deliveries', icon: 'deliveries' },
-  { to: '/endpoints', name: 'Endpoints', icon: 'endpoints' },
   { to: '/events', name: 'Events', icon: 'events' },
   { to: '/event-types', name: 'Event types', icon: 'types' },
   { to: '/recover', name: 'Recover', icon: 'recover' },
@@ -115,7 +114,13 @@ function Entries({ entries, path }: { entries: Entry[]; path: string }) {
   );
 }
 
-const isCurrent = (to: string, path: string) => (to === '/' ? path === '/' : path === to || path.startsWith(`${to}/`));
+const isWithin = (to: string, path: string) => path === to || path.startsWith(`${to}/`);
+
+/** The endpoints are under Webhooks, at whichever address one looks at them. */
+function isCurrent(to: string, path: string): boolean {
+  if (to === '/') return path === '/';
+  return isWithin(to, path) || (to === '/settings/developer/webhooks' && isWithin('/endpoints', path));
+}
 
 function Who() {
   const session = useSession();

@@ -77,6 +77,9 @@ function FirstSteps() {
           <li>Create an endpoint: the URL that events are sent to.</li>
           <li>Save its signing secret, and verify with it what arrives.</li>
           <li>Send a test event and see what your receiver answers.</li>
+          <li>
+            Read the receivers' guide before real events come: <code>docs/receiving</code> in the documentation.
+          </li>
         </ol>
       </Empty>
     </div>
@@ -113,6 +116,14 @@ function Figures({ stats, range, endpoints }: { stats: Stats; range: Shown; endp
   const settled = totals.succeeded + failed;
   return (
     <>
+      {settled + totals.pending + totals.skipped === 0 && (
+        <p className="note">
+          <span>
+            <strong>Nothing was sent in this range</strong>, tests aside. <Link to="/settings/developer/webhooks">Choose an endpoint</Link> to send it a test event, or{' '}
+            <Link to="/events/publish">publish an event</Link>. What a receiver has to do is in <code>docs/receiving</code> of the documentation.
+          </span>
+        </p>
+      )}
       {!stats.complete && (
         <p className="note warn">
           <span>

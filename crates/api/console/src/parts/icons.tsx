@@ -3,7 +3,6 @@
 const PATHS = {
   overview: 'M2 13V9M6 13V5M10 13V7M14 13V3',
   deliveries: 'M2 8h11M9 4l4 4-4 4',
-  endpoints: 'M8 2v5M8 14a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7ZM4 2h8',
   events: 'M9 2 3.5 9H8l-1 5 5.500-7H8z',
   types: 'M3 3h10M3 8h10M3 13h6',
   recover: 'M3 8a5 5 0 1 0 1.600-3.700M3 2.500V5.500h3',
