@@ -62,6 +62,7 @@ function PublishForm({ types, wanted, data, endpoints }: PublishFormProps) {
   const [previous, setPrevious] = useState('');
   const sending = useSending(['type', 'data', 'previous_attributes']);
   const type = types.find((each) => each.name === name);
+  const wanting = endpoints && subscribers(endpoints, name);
 
   const choose = (next: string) => {
     setName(next);
@@ -97,7 +98,11 @@ function PublishForm({ types, wanted, data, endpoints }: PublishFormProps) {
             </select>
           )}
         </Field>
-        {endpoints && <p className="hint" role="status">{whoWants(subscribers(endpoints, name))}</p>}
+        {wanting && (
+          <p className={wanting.active === 0 ? 'note warn' : 'hint'} role="status">
+            {whoWants(wanting)}
+          </p>
+        )}
         <Field label="Data" hint={type?.schema ? 'Checked against the schema of the type when it is published.' : 'A JSON object. It is delivered byte for byte as it stands here.'} fault={fault}>
           {(ids) => (
             <textarea
