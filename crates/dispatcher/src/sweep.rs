@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// Deliveries published again in one round.
-const ROUND_MAX: usize = 1_000;
+/// Deliveries published again at once.
+const PAGE_MAX: usize = 1_000;
 /// A queue with fewer messages ready than this is nearly empty.
 const NEARLY_EMPTY: u64 = 100;
 /// How often another dispatcher asks whether it may lead.
@@ -78,20 +78,43 @@ impl Sweep {
             }
             // A failed sample counts, too: it says that nothing is known.
             let _ = quiet.observe().await;
-            if self.publisher.is_ready() && quiet.is_quiet(self.grace) && self.round().await? > 0 {
+            if self.publisher.is_ready() && quiet.is_quiet(self.grace) && self.round(&leader).await? > 0 {
                 // Judge anew before the next round: what was published now fills the queue.
                 quiet = watch();
             }
         }
     }
 
-    /// Publish again what is overdue. Returns how many there were.
-    async fn round(&self) -> Result<usize, StoreError> {
+    /// Publish again all that is overdue, page by page. Returns how many there were.
+    ///
+    /// The quiet that lies behind us speaks for all of it: what is due before that quiet began was in no queue then. A
+    /// page at a time with a quiet before each would be a thousand deliveries in a grace, and a broker that lost its
+    /// disk may have held a million.
+    async fn round(&self, leader: &Leadership) -> Result<usize, StoreError> {
+        let before = Timestamp::now() - self.grace;
+        let mut total = 0;
+        loop {
+            let (found, sent) = self.page(before).await?;
+            total += found;
+            // A broker that does not take all of it is in trouble: it is judged anew.
+            if found < PAGE_MAX || sent < found || !leader.still_leads().await {
+                break;
+            }
+        }
+        if total > 0 {
+            tracing::info!(deliveries = total, "this round of the sweep is over");
+        }
+        Ok(total)
+    }
+
+    /// Publish again some of what was due before then. What was sent is due later from now on, so that the next page has
+    /// others. Returns how many there were, and how many of them were sent.
+    async fn page(&self, before: Timestamp) -> Result<(usize, usize), StoreError> {
         let session = self.store.session().await?;
-        let overdue = deliveries::overdue(&session, Timestamp::now() - self.grace, ROUND_MAX).await?;
+        let overdue = deliveries::overdue(&session, before, PAGE_MAX).await?;
         drop(session);
         if overdue.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
         tracing::warn!(
             deliveries = overdue.len(),
@@ -114,6 +137,6 @@ impl Sweep {
             .collect();
         deliveries::touch_overdue(&self.store.session().await?, &sent, now).await?;
         self.metrics.swept.inc_by(sent.len() as u64);
-        Ok(overdue.len())
+        Ok((overdue.len(), sent.len()))
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
 
-/// What is published in one round: the largest events, too, fit into a small part of the process's memory.
+/// What is published at once: the largest events, too, fit into a small part of the process's memory.
 const ROUND: Helping = Helping {
     rows: 500,
     bytes: 8 * 1024 * 1024,
@@ -152,7 +152,7 @@ impl Relay {
             let _ = quiet.observe().await;
             if self.engine.inner.publisher.is_ready() {
                 while self.publish_unsent().await? {}
-                if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost().await? {
+                if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost(&leader).await? {
                     // Judge anew before the next round: what was published now fills the queues.
                     quiet = watch();
                 }
@@ -177,21 +177,41 @@ impl Relay {
         Ok(published == count)
     }
 
-    /// Whether there was something.
-    async fn publish_lost(&self) -> Result<bool, StoreError> {
+    /// Publish again all that is lost, page by page. Whether there was something.
+    ///
+    /// The quiet that lies behind us speaks for all of it, as for the sweep: what was sent before that quiet began was in
+    /// no queue then.
+    async fn publish_lost(&self, leader: &Leadership) -> Result<bool, StoreError> {
         let before = Timestamp::now() - self.config.recovery_grace;
-        let rows = outbox::stale(&self.store().session().await?, before, before, ROUND).await?;
-        if rows.is_empty() {
-            return Ok(false);
+        let (mut total, mut last) = (0, None);
+        loop {
+            let rows = outbox::stale(&self.store().session().await?, before, before, ROUND).await?;
+            // What was sent is younger from now on. Where the database's clock is behind ours by more than the grace, it is
+            // not, and the oldest comes again.
+            if rows.first().map(key) <= last {
+                break;
+            }
+            tracing::warn!(
+                events = rows.len(),
+                "publishing events again that no queue seems to hold"
+            );
+            last = rows.last().map(key);
+            let found = rows.len();
+            let published = self.publish(rows).await?;
+            let lost = &self.engine.inner.relayed.lost;
+            lost.fetch_add(published as u64, Ordering::Relaxed);
+            total += found;
+            // A broker that does not take all of it is in trouble: it is judged anew.
+            if published < found || !leader.still_leads().await {
+                break;
+            }
+            // What was emitted meanwhile does not wait for all that.
+            while self.publish_unsent().await? {}
         }
-        tracing::warn!(
-            events = rows.len(),
-            "publishing events again that no queue seems to hold"
-        );
-        let published = self.publish(rows).await?;
-        let lost = &self.engine.inner.relayed.lost;
-        lost.fetch_add(published as u64, Ordering::Relaxed);
-        Ok(true)
+        if total > 0 {
+            tracing::info!(events = total, "this round of the relay is over");
+        }
+        Ok(total > 0)
     }
 
     /// Publish rows and mark those that were confirmed. Returns how many were.
@@ -220,6 +240,10 @@ impl Relay {
         }
         Ok(confirmed.len())
     }
+}
+
+fn key(row: &OutboxRow) -> (EventId, i32) {
+    (row.event.id, row.chunk.as_ref().map_or(0, |chunk| chunk.number))
 }
 
 fn keys(messages: &[EventMessage]) -> Vec<(EventId, i32)> {
