@@ -7,6 +7,7 @@
 //! * [`Depths`] and [`QuietWatch`]: how deep the queues are, and whether "empty" can be believed.
 //! * [`dead`]: what nobody could process, and why; and what an operator does with it.
 //! * [`inspect`]: what an operator asks of a broker.
+//! * [`purge`]: emptying all of it.
 //!
 //! Every connection is owned by one task, which drops it on any error and builds it again for as long as it
 //! takes; `lapin`'s own recovery stays off, because it hung silently in one recovery of eight.
@@ -22,6 +23,7 @@ pub mod dead;
 pub mod depth;
 pub mod inspect;
 pub mod publisher;
+pub mod purge;
 mod state;
 pub mod topology;
 pub mod wire;

@@ -127,6 +127,9 @@ pub(crate) enum Command {
     /// Dead messages: what no dispatcher could process, in the queue plumbline.dead
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// All queues together: what waits between the API and the dispatchers
+    #[command(subcommand)]
+    Queues(QueuesCommand),
     /// Signing secrets of endpoints, as they are stored
     #[command(subcommand)]
     Secrets(SecretsCommand),
@@ -160,9 +163,9 @@ pub(crate) struct DoctorArgs {
     pub(crate) retention_days: u32,
 }
 
-/// Where the dead messages are.
+/// Where the queues are.
 #[derive(Args, Debug)]
-pub(crate) struct DeadArgs {
+pub(crate) struct QueueArgs {
     /// RabbitMQ.
     #[command(flatten)]
     pub(crate) broker: BrokerArgs,
@@ -196,7 +199,7 @@ pub(crate) enum DeadCommand {
     List {
         /// Where they are.
         #[command(flatten)]
-        at: DeadArgs,
+        at: QueueArgs,
         /// Messages shown at most
         #[arg(long, value_name = "COUNT", default_value = "100")]
         limit: usize,
@@ -211,7 +214,7 @@ pub(crate) enum DeadCommand {
     Requeue {
         /// Where they are.
         #[command(flatten)]
-        at: DeadArgs,
+        at: QueueArgs,
         /// Which.
         #[command(flatten)]
         which: WhichDead,
@@ -222,11 +225,32 @@ pub(crate) enum DeadCommand {
     Drop {
         /// Where they are.
         #[command(flatten)]
-        at: DeadArgs,
+        at: QueueArgs,
         /// Which.
         #[command(flatten)]
         which: WhichDead,
         /// Yes, forget them for ever
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// What to do with all queues.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueuesCommand {
+    /// Empty all of Plumbline's queues, the dead messages included: after the database was restored from a backup
+    ///
+    /// What the messages speak of is not in an older database, or is something else there. Stop every API and every
+    /// dispatcher first: it is refused while a queue is consumed (exit code 1). What is unfinished in the database is published
+    /// again by the relay and the sweep: on a database that was not restored, nothing is lost but the dead messages and
+    /// time. docs/OPERATIONS.md has the steps.
+    ///
+    /// With --json: {"messages":12,"queues":[{"queue":"plumbline.retries","messages":12}]}, empty ones left out
+    Purge {
+        /// Where they are.
+        #[command(flatten)]
+        at: QueueArgs,
+        /// Yes, empty them
         #[arg(long)]
         yes: bool,
     },
@@ -367,6 +391,7 @@ mod tests {
             "dead requeue --amqp-url amqp://b 00ff 11ee",
             "dead requeue --amqp-url amqp://b --all",
             "dead drop --amqp-url amqp://b --all --yes",
+            "queues purge --amqp-url amqp://b --yes",
             "secrets rekey --master-keys k2:x,k1:x",
             "listen --forward-to http://localhost:3000/hook --events bid.accepted,bid.rejected --retry",
             "listen --forward-to http://localhost:3000 --profile buildr --retry 2 --url http://a.example --api-key k",
@@ -398,6 +423,7 @@ mod tests {
             "tenant delete --yes",
             "dead requeue --amqp-url amqp://b",
             "dead drop --amqp-url amqp://b 00ff --all",
+            "queues purge --yes",
             "listen",
             "listen --forward-to localhost:3000",
             "listen --forward-to http://localhost:3000 --profile svix",

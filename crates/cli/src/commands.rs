@@ -22,7 +22,7 @@ mod verify;
 pub(crate) use self::developer::DeveloperCommand;
 
 use crate::arguments::{
-    ApiKeyCommand, Arguments, Command, DatabaseUrl, SecretsCommand, TenantCommand, UserCommand,
+    ApiKeyCommand, Arguments, Command, DatabaseUrl, QueuesCommand, SecretsCommand, TenantCommand, UserCommand,
 };
 use crate::outcome::{Done, Failure};
 use crate::output::Output;
@@ -64,6 +64,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Done, Failure> {
         Command::Ready { at } => ready::ready(at).await,
         Command::Doctor(asked) => care::doctor(&database()?, &asked).await?,
         Command::Dead(command) => care::dead(command).await?,
+        Command::Queues(QueuesCommand::Purge { at, yes }) => well(care::purge(&at, yes).await?),
         Command::Secrets(SecretsCommand::Rekey { master_keys }) => {
             care::rekey(&administration()?, &master_keys).await?
         }

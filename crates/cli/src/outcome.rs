@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::client::{ClientError, ProblemKind};
 use plumbline_engine::assembly::SettingError;
 use plumbline_engine::dead::DeadError;
+use plumbline_engine::queues::PurgeError;
 use plumbline_engine::{Error, story};
 use plumbline_runtime::config::EXIT_BAD_CONFIGURATION;
 use serde_json::Value;
@@ -67,6 +68,9 @@ pub(crate) enum Failure {
     /// The dead messages could not be dealt with.
     #[error(transparent)]
     Dead(#[from] DeadError),
+    /// The queues were not emptied.
+    #[error(transparent)]
+    Purge(#[from] PurgeError),
     /// What was given cannot be used: which argument, what is wrong, and the remedy.
     #[error("{0}")]
     Argument(String),
@@ -109,7 +113,8 @@ impl Failure {
                 ProblemKind::Unavailable => EXIT_UNAVAILABLE,
                 ProblemKind::Other => 1,
             },
-            Self::Dead(_) => EXIT_UNAVAILABLE,
+            Self::Purge(PurgeError::Consumed { .. }) => 1,
+            Self::Dead(_) | Self::Purge(PurgeError::Link(_) | PurgeError::Unknown { .. }) => EXIT_UNAVAILABLE,
             Self::Engine(Error::Invalid(_) | Error::NotFound(_) | Error::Conflict(_)) => usage(),
             Self::Engine(Error::Unavailable(_)) => EXIT_UNAVAILABLE,
             Self::Engine(
@@ -134,6 +139,10 @@ impl Failure {
         match self {
             Self::Engine(error) => story(error),
             Self::Dead(error) => story(error),
+            Self::Purge(error @ PurgeError::Consumed { .. }) => {
+                format!("{error}: stop every dispatcher and every API first; nothing was changed")
+            }
+            Self::Purge(error) => story(error),
             _ => self.to_string(),
         }
     }

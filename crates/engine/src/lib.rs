@@ -18,6 +18,7 @@ pub mod events;
 pub mod intake;
 pub mod maintenance;
 pub mod passwords;
+pub mod queues;
 pub mod rekey;
 pub mod relay;
 pub mod schema;

@@ -7,6 +7,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel};
 use plumbline_broker::dead::{self, Deed, RequeueError, Selection};
 use plumbline_broker::inspect::{Found, Publishing, Unreachable, inspect};
+use plumbline_broker::purge::{PurgeError, Purged, contents, purge};
 use plumbline_broker::topology::DELIVERY_LIMIT;
 use plumbline_broker::{DeadReason, EventMessage, Publisher, RetryMessage, WorkQueue};
 use plumbline_domain::rate::{Held, Slot};
@@ -105,6 +106,79 @@ async fn an_inspection_tells_what_is_there_and_makes_nothing() {
     assert!(difference.contains("inequivalent arg"), "{difference}");
     let inspection = soon(inspect(&vhost.config())).await.expect("inspected");
     assert_eq!(inspection.missing_exchanges, ["plumbline.work"]);
+}
+
+#[tokio::test]
+async fn a_purge_empties_every_queue_unless_somebody_consumes() {
+    let vhost = Vhost::new();
+    let config = vhost.config();
+    // Where there is nothing yet, all is declared.
+    let purged = soon(purge(&config)).await.expect("purged");
+    assert!(purged.is_empty(), "{purged:?}");
+    let publisher = publisher(&vhost).await;
+    publisher.publish_event(&event(1)).await.expect("published");
+    let delivery = DeliveryId(event(2).event.id.0);
+    let later = Timestamp::now() + std::time::Duration::from_secs(3_600);
+    let retry = RetryMessage::due(TenantId(1), delivery, 2, later);
+    publisher.park(retry, Timestamp::now()).await.expect("parked");
+    let of = |queue: &str, messages| Purged {
+        queue: queue.to_owned(),
+        messages,
+    };
+    let full = soon(contents(&config)).await.expect("looked at");
+    let names: Vec<&str> = full.iter().map(|purged| purged.queue.as_str()).collect();
+    assert!(names[0].starts_with("plumbline.delay."), "{names:?}");
+    assert_eq!(full[1..], [of(&EVENTS.name(), 1)]);
+
+    let connection = soon(vhost.connect()).await;
+    let consumer = channel(&connection)
+        .await
+        .basic_consume(
+            WorkQueue::Retries.name().into(),
+            "tag".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .expect("consuming");
+    let refused = soon(purge(&config)).await;
+    assert!(
+        matches!(&refused, Err(PurgeError::Consumed { queue }) if *queue == WorkQueue::Retries.name()),
+        "{refused:?}"
+    );
+    assert_eq!(soon(contents(&config)).await.ok(), None, "it says the same");
+    drop(consumer);
+    soon(connection.close(200, "done".into())).await.expect("closed");
+
+    let mut purged = soon(async {
+        loop {
+            match purge(&config).await {
+                Ok(purged) => return purged,
+                // The broker has not noticed the end of the consumer yet.
+                Err(PurgeError::Consumed { .. }) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(purged.len(), config.topology.queues.len());
+    purged.retain(|purged| purged.messages > 0);
+    assert_eq!(purged, full);
+    let inspection = soon(inspect(&config)).await.expect("inspected");
+    let empty = Found::Present {
+        ready: 0,
+        consumers: 0,
+        difference: None,
+    };
+    assert!(
+        inspection.queues.iter().all(|queue| queue.found == empty),
+        "{inspection:?}"
+    );
+    assert_eq!(inspection.missing_exchanges, Vec::<String>::new());
+    // Whoever published before goes on: its exchanges lead to the new queues.
+    publisher.publish_event(&event(3)).await.expect("published");
+    let left = soon(contents(&config)).await.expect("looked at");
+    assert_eq!(left, [of(&EVENTS.name(), 1)]);
 }
 
 #[tokio::test]

@@ -9,12 +9,13 @@ use plumbline_engine::administration::Administration;
 use plumbline_engine::assembly::{BrokerSettings, DatabaseSettings};
 use plumbline_engine::dead::{DeadLetter, DeadLetters, DeadReason, Selection, Settled};
 use plumbline_engine::doctor::{self, Expectations, Finding, Level};
+use plumbline_engine::queues::{Purged, Queues};
 use plumbline_engine::rekey::MasterKeys;
 use plumbline_runtime::config::MasterKeysArgs;
 use serde_json::{Map, Value, json};
 
 use super::Said;
-use crate::arguments::{DeadArgs, DeadCommand, DoctorArgs, WhichDead};
+use crate::arguments::{DeadCommand, DoctorArgs, QueueArgs, WhichDead};
 use crate::outcome::Failure;
 
 /// What our connections are called in the broker's own lists.
@@ -106,12 +107,16 @@ pub(super) async fn dead(command: DeadCommand) -> Result<Said, Failure> {
     }
 }
 
-fn letters(at: &DeadArgs) -> Result<DeadLetters, Failure> {
-    Ok(DeadLetters::at(&BrokerSettings {
+fn letters(at: &QueueArgs) -> Result<DeadLetters, Failure> {
+    Ok(DeadLetters::at(&broker(at))?)
+}
+
+fn broker(at: &QueueArgs) -> BrokerSettings<'_> {
+    BrokerSettings {
         amqp_url: at.broker.amqp_url.expose(),
         connection_name: CONNECTION,
         event_shards: at.event_shards,
-    })?)
+    }
 }
 
 fn selection(which: &WhichDead) -> Selection {
@@ -225,6 +230,36 @@ fn settlement(done: &'static str, selection: &Selection, settled: &[Settled]) ->
     json.insert("unknown".to_owned(), json!(unknown));
     let exit_code = u8::from(!failed.is_empty() || !unknown.is_empty());
     (Value::Object(json), lines.join("\n"), exit_code)
+}
+
+/// Empty all queues.
+pub(super) async fn purge(at: &QueueArgs, yes: bool) -> Result<(Value, String), Failure> {
+    let queues = Queues::at(&broker(at))?;
+    if !yes {
+        let messages = total(&queues.contents().await?);
+        let question = format!("{messages} messages would be thrown away");
+        return Err(Failure::Unconfirmed(question));
+    }
+    let mut purged = queues.purge().await?;
+    purged.retain(|queue| queue.messages > 0);
+    let messages = total(&purged);
+    let line = |purged: &Purged| format!("{}: {}", purged.queue, purged.messages);
+    let mut lines: Vec<String> = purged.iter().map(line).collect();
+    lines.push(format!(
+        "All queues are empty; {messages} messages were thrown away."
+    ));
+    let queues: Vec<Value> = purged
+        .iter()
+        .map(|purged| json!({ "queue": purged.queue, "messages": purged.messages }))
+        .collect();
+    Ok((
+        json!({ "messages": messages, "queues": queues }),
+        lines.join("\n"),
+    ))
+}
+
+fn total(queues: &[Purged]) -> u64 {
+    queues.iter().map(|queue| queue.messages).sum()
 }
 
 /// Seal secrets anew.
