@@ -1,5 +1,7 @@
 //! Bringing the schema up to date.
 
+use std::time::Duration;
+
 use refinery::Target;
 use refinery::error::Kind;
 
@@ -15,6 +17,14 @@ mod embedded {
 pub(crate) const LOCK_CLASS: i32 = 7_014_412;
 /// The lock of whoever migrates.
 const MIGRATION_LOCK: i32 = 2;
+
+/// How long a migration waits for a table at a time: whoever wants the table next waits behind it, a dispatcher that
+/// records, for example, while a backup is being read.
+const LOCK_PATIENCE: &str = "1s";
+/// How long the others have the table before the migration asks for it again.
+const LOCK_PAUSE: Duration = Duration::from_secs(3);
+/// `lock_not_available` and `deadlock_detected`: the migration was rolled back, and may be tried again.
+const IN_THE_WAY: [&str; 2] = ["55P03", "40P01"];
 
 /// The migrations that this program brings: version and name, in their order.
 pub(crate) fn known() -> Vec<(i32, String)> {
@@ -32,7 +42,7 @@ pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError
     let (mut client, connection) =
         within(async { Ok(connector.config.connect(connector.tls.clone()).await?) }).await?;
     let migration = async {
-        // A migration may take as long as it takes, and so may the one that we wait for.
+        // A migration may take as long as it takes once it has its locks, and so may the one that we wait for.
         client
             .batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")
             .await?;
@@ -46,19 +56,34 @@ pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError
         if !exists.get::<_, bool>(0) {
             client.batch_execute("CREATE SCHEMA plumbline").await?;
         }
-        let report = embedded::migrations::runner()
-            // An older binary may start beside a newer schema during a roll-out.
-            .set_abort_missing(false)
-            .set_target(Target::Latest)
-            .run_async(&mut client)
-            .await
-            .map_err(|error| refused(&error))?;
+        client
+            .batch_execute(&format!("SET lock_timeout = '{LOCK_PATIENCE}'"))
+            .await?;
+        let mut applied = vec![];
+        loop {
+            let run = embedded::migrations::runner()
+                // An older binary may start beside a newer schema during a roll-out.
+                .set_abort_missing(false)
+                .set_target(Target::Latest)
+                .run_async(&mut client)
+                .await;
+            // Each migration is a transaction of its own: what went before a refused one stays.
+            let report = run.as_ref().map_or_else(refinery::Error::report, Some);
+            let done = report.into_iter().flat_map(|report| report.applied_migrations());
+            applied.extend(done.map(ToString::to_string));
+            match run.map_err(|error| refused(&error)) {
+                Ok(_) => break,
+                Err(StoreError::Retry(cause))
+                    if cause.sqlstate().is_some_and(|code| IN_THE_WAY.contains(&code)) =>
+                {
+                    tracing::warn!(%cause, "a migration waits for a table that others hold");
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         drop(client);
-        Ok(report
-            .applied_migrations()
-            .iter()
-            .map(ToString::to_string)
-            .collect())
+        Ok(applied)
     };
     // The connection ends when the client is dropped, at the end of the migration.
     let (result, ended) = tokio::join!(migration, connection);

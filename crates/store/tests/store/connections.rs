@@ -40,6 +40,37 @@ async fn several_processes_may_migrate_at_once() {
 }
 
 #[tokio::test]
+async fn a_migration_that_waits_for_a_table_lets_the_others_use_it() {
+    with_database(async |db: Database| {
+        let older = "
+            ALTER TABLE delivery_attempts DROP COLUMN timing;
+            DELETE FROM refinery_schema_history WHERE version = 12";
+        db.sql.batch_execute(older).await.expect("as it was before");
+        // As pg_dump does: it reads, and takes its time.
+        let backup = connect_to(&db.url).await;
+        let reading = "BEGIN; SELECT FROM delivery_attempts";
+        backup.batch_execute(reading).await.expect("reading");
+        let reading_on = async {
+            let waiting = "
+                SELECT count(*)
+                FROM pg_locks
+                WHERE relation = 'delivery_attempts'::regclass AND mode = 'AccessExclusiveLock' AND NOT granted";
+            while db.number(waiting).await == 0 {
+                tokio::task::yield_now().await;
+            }
+            // Behind the migration, which stands behind the backup.
+            let others = db.number("SELECT count(*) FROM delivery_attempts");
+            let read = tokio::time::timeout(Duration::from_secs(60), others).await;
+            assert_eq!(read, Ok(0), "the migration keeps others from the table");
+            backup.batch_execute("COMMIT").await.expect("read");
+        };
+        let (applied, ()) = tokio::join!(db.store.migrate(), reading_on);
+        assert_eq!(applied.expect("migrated"), ["V12__attempt_timing"]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dropped_transaction_is_rolled_back_and_its_connection_closed() {
     with_database(async |db: Database| {
         let store = store_at(&db.url, 1);

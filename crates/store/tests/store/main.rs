@@ -9,6 +9,7 @@ mod endpoints;
 mod events;
 mod idempotency;
 mod log;
+mod migrations;
 mod operating;
 mod outbox;
 mod partitions;

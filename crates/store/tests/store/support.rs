@@ -35,6 +35,12 @@ async fn connect(config: &Config) -> Client {
     client
 }
 
+/// A connection of its own to a test's database.
+pub(crate) async fn connect_to(url: &str) -> Client {
+    let mut config = Config::from_str(url).expect("a valid URL");
+    connect(config.options("-c search_path=plumbline -c timezone=UTC")).await
+}
+
 pub(crate) fn store_at(url: &str, pool_size: usize) -> Store {
     let application_name = "plumbline-store-test".to_owned();
     Store::new(&StoreConfig {
@@ -58,8 +64,7 @@ pub(crate) async fn with_empty_database(test: impl AsyncFnOnce(Database)) {
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .expect("a path");
     let url = format!("{base}/{name}");
-    let mut config = Config::from_str(&url).expect("a valid URL");
-    let sql = connect(config.options("-c search_path=plumbline -c timezone=UTC")).await;
+    let sql = connect_to(&url).await;
     let database = Database {
         store: store_at(&url, 8),
         url,
