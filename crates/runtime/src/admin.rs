@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -149,7 +149,7 @@ impl AdminServer {
 async fn serve_connection(stream: TcpStream, state: AdminState) {
     let service = service_fn(move |request: Request<Incoming>| {
         let state = state.clone();
-        async move { Ok::<_, Infallible>(respond(&state, request.method(), request.uri().path()).await) }
+        async move { Ok::<_, Infallible>(respond(&state, request.method(), request.uri()).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -163,7 +163,8 @@ async fn serve_connection(stream: TcpStream, state: AdminState) {
     }
 }
 
-async fn respond(state: &AdminState, method: &Method, path: &str) -> Response<Full<Bytes>> {
+async fn respond(state: &AdminState, method: &Method, uri: &Uri) -> Response<Full<Bytes>> {
+    let path = uri.path();
     let is_read = *method == Method::GET || *method == Method::HEAD;
     match path {
         "/metrics" | "/livez" | "/readyz" if !is_read => {
@@ -175,7 +176,7 @@ async fn respond(state: &AdminState, method: &Method, path: &str) -> Response<Fu
         }
         "/metrics" => metrics(state.registry.clone()).await,
         "/livez" => answer(StatusCode::OK, TEXT, "alive"),
-        "/readyz" => ready(&state.readiness),
+        "/readyz" => ready(&state.readiness, uri.query().unwrap_or_default()),
         _ => answer(StatusCode::NOT_FOUND, TEXT, "only /metrics, /livez and /readyz\n"),
     }
 }
@@ -209,9 +210,20 @@ async fn metrics(registry: Registry) -> Response<Full<Bytes>> {
     }
 }
 
-fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
+/// `ignore=NAME` leaves a check out: an API accepts events without its broker, and a load balancer that took it away for
+/// that would make the broker's outage its own.
+fn ready(readiness: &Readiness, query: &str) -> Response<Full<Bytes>> {
+    let is_ignored = |check: &FailingCheck| {
+        query
+            .split('&')
+            .filter_map(|pair| pair.strip_prefix("ignore="))
+            .any(|name| name == check.check)
+    };
     let (status, failing) = match readiness.status() {
         ReadinessStatus::Ready => return answer(StatusCode::OK, TEXT, "ready"),
+        ReadinessStatus::NotReady(failing) if failing.iter().all(is_ignored) => {
+            return answer(StatusCode::OK, TEXT, "ready");
+        }
         ReadinessStatus::NotReady(failing) => ("not_ready", failing),
         ReadinessStatus::Draining(failing) => ("draining", failing),
     };
@@ -390,8 +402,25 @@ mod tests {
             "{response}"
         );
 
+        // Who can do without it says so; what else fails, and the end, are not ignored.
+        let without = "/readyz?a=b&ignore=broker";
+        port.check("GET", without, 200, &["\r\n\r\nready"]).await;
+        port.check("GET", "/readyz?ignore=database", 503, &[]).await;
+        database.set_not_ready("gone");
+        port.check(
+            "GET",
+            without,
+            503,
+            &[r#""check":"broker""#, r#""check":"database""#],
+        )
+        .await;
+
+        database.set_ready();
         broker.set_ready();
         port.check("GET", "/readyz", 200, &["\r\n\r\nready"]).await;
+        broker.set_not_ready("gone");
+        port.readiness.set_draining();
+        port.check("GET", without, 503, &[r#""status":"draining""#]).await;
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::text;
 
 /// Recovery from a fault has its own pace: a grace, a sweep, the servers' own restart.
-const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const RECOVERY_PATIENCE: Duration = Duration::from_secs(150);
 
 /// A system that notices soon what was lost.
 fn prompt() -> Builder {
@@ -48,7 +48,7 @@ async fn settle(stack: &Stack, endpoint: i64, receiver: &Receiver, ledger: &mut 
 }
 
 /// Publish one by one until told to stop, through whatever happens; returns what was answered 202.
-async fn publish_until(stack: &Stack, stop: &AtomicBool) -> Vec<String> {
+pub(crate) async fn publish_until(stack: &Stack, stop: &AtomicBool) -> Vec<String> {
     let mut accepted = vec![];
     while !stop.load(Ordering::Relaxed) {
         let body = json!({"type": "bid.created", "data": {"id": accepted.len()}}).to_string();
@@ -107,6 +107,9 @@ async fn events_are_accepted_while_the_broker_is_down_and_arrive_when_it_is_back
     for process in stack.processes() {
         process.wait_not_ready().await;
     }
+    // A load balancer leaves the API where it is.
+    let balanced = stack.admin(stack.api_process(), "/readyz?ignore=broker").await;
+    balanced.expect(200);
     publish(&stack, &mut ledger, 200).await;
     stack.broker_proxy().resume();
     publish(&stack, &mut ledger, 100).await;

@@ -84,7 +84,8 @@ topologySpreadConstraints:
 {{- end }}
 
 {{- define "plumbline.probes" -}}
-# Alive also while it waits for its database: a restart would not help, and readiness tells.
+# Alive also while it waits for its database: a restart would not help, and readiness tells. An API accepts events without
+# its broker.
 startupProbe:
   httpGet: { path: /livez, port: admin }
   periodSeconds: 2
@@ -95,7 +96,7 @@ livenessProbe:
   timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
-  httpGet: { path: /readyz, port: admin }
+  httpGet: { path: {{ . | quote }}, port: admin }
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 3
