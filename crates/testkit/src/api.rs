@@ -34,6 +34,14 @@ impl Api {
         }
     }
 
+    /// The same client, of a replica that listens there.
+    pub(crate) fn at_address(&self, listen: std::net::SocketAddr) -> Self {
+        Self {
+            base: format!("http://{listen}"),
+            ..self.clone()
+        }
+    }
+
     /// The tenant's id.
     pub fn tenant(&self) -> i64 {
         self.tenant

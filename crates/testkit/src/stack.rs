@@ -303,34 +303,16 @@ impl Builder {
         environment.extend(self.variables);
 
         let listen = ports::free();
-        let process = |name: &str, binary: &str, extra: &[(&str, String)]| {
-            let admin = ports::free();
-            let mut environment = environment.clone();
-            environment.push(("PLUMBLINE_ADMIN_LISTEN".to_owned(), admin.to_string()));
-            environment.extend(
-                extra
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), value.clone())),
-            );
-            let log = Log::new(directory.join(format!("{name}.log")));
-            Process::new(
-                Program {
-                    name: name.to_owned(),
-                    binary: binaries.join(binary),
-                    environment,
-                    log,
-                },
-                admin,
-                http.clone(),
-            )
+        let program = |name: &str, binary: &str| Program {
+            name: name.to_owned(),
+            binary: binaries.join(binary),
+            environment: environment.clone(),
+            log: Log::new(directory.join(format!("{name}.log"))),
         };
-        let api_process = process(
-            "api",
-            "plumbline-api",
-            &[("PLUMBLINE_LISTEN", listen.to_string())],
-        );
+        let api_process = api_process(program("api", "plumbline-api"), listen, &http);
         let dispatchers: Vec<Process> = (0..self.dispatchers.unwrap_or(1))
-            .map(|index| process(&format!("dispatcher-{index}"), "plumbline-dispatcher", &[]))
+            .map(|index| program(&format!("dispatcher-{index}"), "plumbline-dispatcher"))
+            .map(|program| service(program, &http))
             .collect();
 
         let mut stack = Stack {
@@ -354,6 +336,23 @@ impl Builder {
         stack.api = Some(stack.tenant("Acme").await);
         stack
     }
+}
+
+/// An API that listens there.
+fn api_process(mut program: Program, listen: SocketAddr, http: &HttpClient) -> Process {
+    process::set_variable(&mut program.environment, "PLUMBLINE_LISTEN", &listen.to_string());
+    service(program, http)
+}
+
+/// A service with an admin port of its own.
+fn service(mut program: Program, http: &HttpClient) -> Process {
+    let admin = ports::free();
+    process::set_variable(
+        &mut program.environment,
+        "PLUMBLINE_ADMIN_LISTEN",
+        &admin.to_string(),
+    );
+    Process::new(program, admin, http.clone())
 }
 
 /// Where servers of a system's own live.
@@ -502,12 +501,28 @@ impl Stack {
     }
 
     fn program(&self) -> Program {
+        self.program_of("cli", "plumbline")
+    }
+
+    fn program_of(&self, name: &str, binary: &str) -> Program {
         Program {
-            name: "cli".to_owned(),
-            binary: self.binaries.join("plumbline"),
+            name: name.to_owned(),
+            binary: self.binaries.join(binary),
             environment: self.environment.clone(),
-            log: self.cli_log_file(),
+            log: Log::new(self.directory.join(format!("{name}.log"))),
         }
+    }
+
+    /// Another replica of the API, which does not run yet and is the caller's; and the first tenant's client of it.
+    pub fn another_api(&self, name: &str) -> (Process, Api) {
+        let listen = ports::free();
+        let process = api_process(self.program_of(name, "plumbline-api"), listen, &self.http);
+        (process, self.api().at_address(listen))
+    }
+
+    /// Another dispatcher, which does not run yet and is the caller's.
+    pub fn another_dispatcher(&self, name: &str) -> Process {
+        service(self.program_of(name, "plumbline-dispatcher"), &self.http)
     }
 
     /// Give a setting, by its name without `PLUMBLINE_`, another value: for the command line from now on, for each process
@@ -518,6 +533,20 @@ impl Stack {
         for process in std::iter::once(&mut self.api_process).chain(&mut self.dispatchers) {
             process.set_variable(&name, value);
         }
+    }
+
+    /// Lose the broker with all that is in it, and get another one at another address, of which the processes learn at their
+    /// next start.
+    ///
+    /// # Panics
+    /// When there is none to be had.
+    pub async fn replace_broker(&mut self) {
+        let id = format!("{:016x}", rand::random::<u64>());
+        let other = Broker::shared(&Servers::of_the_tests(), &id, self.http.clone()).await;
+        let lost = std::mem::replace(&mut self.broker, Arc::new(other));
+        lost.remove().await;
+        let address = self.broker.amqp_url();
+        self.set("AMQP_URL", address.as_str());
     }
 
     /// The API's process.

@@ -145,22 +145,54 @@ impl Database {
     /// # Panics
     /// When `pg_dump` is missing or fails; the message shows what it said.
     pub async fn dump(&self) -> String {
+        let written = self.run("pg_dump", &["--inserts"]).await;
+        String::from_utf8(written).expect("a dump is text")
+    }
+
+    /// Back it up into a file, as an operator does: everything as it is at this moment, whoever writes meanwhile.
+    ///
+    /// # Panics
+    /// When `pg_dump` is missing or fails; the message shows what it said.
+    pub async fn back_up(&self, archive: &Path) {
+        let archive = archive.display().to_string();
+        self.run("pg_dump", &["--format", "custom", "--file", &archive])
+            .await;
+    }
+
+    /// Replace it by a new one from a backup, as an operator does. Whoever is connected to the old one loses it.
+    ///
+    /// # Panics
+    /// When the server is a private one, `pg_restore` is missing, or something fails; the message shows what it said.
+    pub async fn restore(&self, archive: &Path) {
+        let Home::Shared { server, name } = &self.home else {
+            panic!("a private server's database is the server's own")
+        };
+        let server = connect(server).await;
+        execute(&server, &format!(r#"DROP DATABASE "{name}" WITH (FORCE)"#)).await;
+        execute(&server, &format!(r#"CREATE DATABASE "{name}""#)).await;
+        let archive = archive.display().to_string();
+        self.run("pg_restore", &["--exit-on-error", &archive]).await;
+    }
+
+    /// Run one of PostgreSQL's programs on it; returns what it wrote.
+    async fn run(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
         let mut url = self.url();
         let password = url.password().unwrap_or_default().to_owned();
         url.set_password(None).expect("this URL takes a password");
-        let output = tokio::process::Command::new(pg_dump())
-            .args(["--inserts", "--dbname", url.as_str()])
+        let output = tokio::process::Command::new(newest(program))
+            .args(["--dbname", url.as_str()])
+            .args(arguments)
             .env("PGPASSWORD", password)
             .stdin(Stdio::null())
             .output()
             .await
-            .unwrap_or_else(|error| panic!("cannot run pg_dump: {error}"));
+            .unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
         assert!(
             output.status.success(),
-            "pg_dump: {}",
+            "{program}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        String::from_utf8(output.stdout).expect("a dump is text")
+        output.stdout
     }
 
     /// Kill a private server, as a crash would.
@@ -226,18 +258,18 @@ fn url_of(directory: &Path) -> Url {
     url.parse().expect("a URL")
 }
 
-/// The newest `pg_dump`: on Debian the servers' programs lie beside each other by version, and the one on the `PATH`
-/// only chooses among them.
-fn pg_dump() -> PathBuf {
+/// The newest of PostgreSQL's programs of this name: on Debian the servers' programs lie beside each other by version, and
+/// those on the `PATH` only choose among them.
+fn newest(name: &str) -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let found = versions.flatten().filter_map(|version| {
         let number: u32 = version.file_name().to_str()?.parse().ok()?;
-        let program = version.path().join("bin/pg_dump");
+        let program = version.path().join("bin").join(name);
         program.is_file().then_some((number, program))
     });
     found
         .max()
-        .map_or_else(|| PathBuf::from("pg_dump"), |(_, program)| program)
+        .map_or_else(|| PathBuf::from(name), |(_, program)| program)
 }
 
 async fn connect(url: &Url) -> Client {

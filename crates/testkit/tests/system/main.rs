@@ -29,6 +29,7 @@ mod publishing;
 mod rates;
 mod receiving;
 mod records;
+mod recovery;
 mod retries;
 #[path = "../receiving/sample.rs"]
 mod sample;
@@ -36,6 +37,7 @@ mod secrecy;
 mod secrets;
 mod traces;
 mod transport;
+mod updates;
 
 use jiff::Timestamp;
 use serde_json::Value;
