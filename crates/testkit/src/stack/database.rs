@@ -155,8 +155,11 @@ impl Database {
     /// When `pg_dump` is missing or fails; the message shows what it said.
     pub async fn back_up(&self, archive: &Path) {
         let archive = archive.display().to_string();
-        self.run("pg_dump", &["--format", "custom", "--file", &archive])
-            .await;
+        self.run(
+            "pg_dump",
+            &["--format", "custom", "--schema", "plumbline", "--file", &archive],
+        )
+        .await;
     }
 
     /// Replace it by a new one from a backup, as an operator does. Whoever is connected to the old one loses it.
