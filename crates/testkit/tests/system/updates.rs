@@ -1,6 +1,6 @@
 //! Updates while everything runs: no request fails, nothing is lost or doubled.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use hyper::Method;
@@ -16,11 +16,16 @@ async fn number(stack: &Stack, sql: &str) -> i64 {
     row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
 }
 
-/// A replica of the API as a load balancer sees it: what its health check said last.
+/// A replica of the API as a load balancer sees it.
 struct Replica<'a> {
     process: &'a Process,
     api: Api,
+    /// What its health check said last.
     is_ready: AtomicBool,
+    /// It gets no new requests, whatever its health.
+    is_leaving: AtomicBool,
+    /// Requests that it was given and has not answered.
+    under_way: AtomicUsize,
 }
 
 impl<'a> Replica<'a> {
@@ -29,7 +34,34 @@ impl<'a> Replica<'a> {
             process,
             api,
             is_ready: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
         }
+    }
+
+    /// Publish here, unless it is not in the balance.
+    async fn publish(&self, body: String) -> Option<String> {
+        // Counted first: who leaves waits for whoever may not have seen it.
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        let is_in = self.is_ready.load(Ordering::SeqCst) && !self.is_leaving.load(Ordering::SeqCst);
+        let event = match is_in {
+            false => None,
+            true => match self.api.try_send(Method::POST, "events", &[], body).await {
+                Ok(answer) => Some(text(&answer.expect(202).json()["data"], "id").to_owned()),
+                Err(error) => panic!("a request has failed: {error}"),
+            },
+        };
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        event
+    }
+
+    /// Take it out of the balance, as the chart does by waiting before the SIGTERM: a connection that ends is given nothing.
+    async fn leave(&self) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+        eventually("its last answers", async || {
+            (self.under_way.load(Ordering::SeqCst) == 0).then_some(())
+        })
+        .await;
     }
 }
 
@@ -38,32 +70,26 @@ async fn check_health(replicas: &[Replica<'_>], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         for replica in replicas {
             let is_ready = replica.process.is_ready().await;
-            replica.is_ready.store(is_ready, Ordering::Relaxed);
+            replica.is_ready.store(is_ready, Ordering::SeqCst);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Publish one by one, at the replicas in turn. What a replica does not take up, as a connection refused or a 503, another
-/// one takes; anything else has failed.
+/// Publish one by one, at the replicas in turn: each request is taken by the first that is in the balance.
 async fn publish_through(replicas: &[Replica<'_>], stop: &AtomicBool) -> Vec<String> {
     let (mut accepted, mut turn) = (vec![], 0);
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
-        let in_turn = (0..replicas.len()).map(|index| &replicas[(turn + index) % replicas.len()]);
         let mut taken = None;
-        for replica in in_turn.filter(|replica| replica.is_ready.load(Ordering::Relaxed)) {
+        for index in 0..replicas.len() {
             let body = json!({"type": "bid.created", "data": {"id": turn}}).to_string();
-            match replica.api.try_send(Method::POST, "events", &[], body).await {
-                Ok(answer) if answer.status.as_u16() == 202 => {
-                    taken = Some(text(&answer.json()["data"], "id").to_owned());
-                    break;
-                }
-                Ok(answer) => assert_eq!(answer.status.as_u16(), 503, "{}", answer.text()),
-                Err(error) => assert!(error.contains("(Connect)"), "a request was cut off: {error}"),
+            taken = replicas[(turn + index) % replicas.len()].publish(body).await;
+            if taken.is_some() {
+                break;
             }
         }
-        accepted.push(taken.expect("a replica that takes it"));
+        accepted.push(taken.expect("a replica in the balance"));
     }
     accepted
 }
@@ -102,17 +128,26 @@ async fn every_process_is_replaced_under_load_and_no_request_fails_and_nothing_i
         receiver.wait_for(before + 100).await;
     };
     let updating = async {
-        let dispatchers = [0, 1].map(|index| stack.dispatcher(index));
-        let apis = [replicas[0].process, replicas[1].process];
-        let successors = new_dispatchers
-            .iter()
-            .chain([replicas[2].process, replicas[3].process]);
-        for (old, new) in dispatchers.into_iter().chain(apis).zip(successors) {
+        for (index, new) in new_dispatchers.iter().enumerate() {
             traffic().await;
             new.start().await;
             traffic().await;
+            let old = stack.dispatcher(index);
             let status = old.stop().await;
             assert!(status.success(), "{}: {status}", old.name());
+        }
+        let (old_apis, new_apis) = replicas.split_at(2);
+        for (old, new) in old_apis.iter().zip(new_apis) {
+            traffic().await;
+            new.process.start().await;
+            eventually("the new one to be in the balance", async || {
+                new.is_ready.load(Ordering::SeqCst).then_some(())
+            })
+            .await;
+            traffic().await;
+            old.leave().await;
+            let status = old.process.stop().await;
+            assert!(status.success(), "{}: {status}", old.process.name());
         }
         traffic().await;
         stop.store(true, Ordering::Relaxed);
