@@ -18,7 +18,7 @@ TYPES = {
     "external-secrets.io/v1": "@kubernetes-models/external-secrets",
     "keda.sh/v1alpha1": "@kubernetes-models/keda",
     "monitoring.coreos.com/v1": "@kubernetes-models/prometheus-operator",
-    "postgresql.cnpg.io/v1": None,
+    "postgresql.cnpg.io/v1": "@kubernetes-models/cloudnative-pg",
     "rabbitmq.com/v1beta1": None,
 }
 
