@@ -13,4 +13,4 @@ pub mod probe;
 mod serve;
 mod watch;
 
-pub use serve::{Server, StartError, serve};
+pub use serve::{Server, StartError, program, serve};

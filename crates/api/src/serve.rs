@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use plumbline_engine::{Engine, EngineConfig, story};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness};
 use plumbline_runtime::backoff::Backoff;
 use plumbline_runtime::collector::Collector;
-use plumbline_runtime::config::TraceArgs;
-use plumbline_runtime::descriptors;
+use plumbline_runtime::config::{TraceArgs, parse, refuse};
 use plumbline_runtime::dns::Resolver;
 use plumbline_runtime::shutdown::Shutdown;
+use plumbline_runtime::{descriptors, rustls_provider, telemetry};
 use prometheus::Registry;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
@@ -81,6 +82,25 @@ impl From<SettingError> for StartError {
         Self::Setting {
             setting,
             problem: error.to_string(),
+        }
+    }
+}
+
+/// The program, from its arguments and settings to its exit code.
+#[tokio::main]
+pub async fn program() -> ExitCode {
+    let config: Config = parse();
+    rustls_provider::install();
+    telemetry::init(&config.log);
+    match serve(config, Shutdown::on_signals()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Setting { setting, problem }) => refuse(setting, problem),
+        Err(error) => {
+            error!(
+                error = &error as &dyn std::error::Error,
+                "the API could not start"
+            );
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,25 +1,7 @@
-//! `plumbline`: the command line, for developers and operators.
-
-mod arguments;
-mod client;
-mod commands;
-mod outcome;
-mod output;
+//! `plumbline`: the process around the library.
 
 use std::process::ExitCode;
 
-use plumbline_runtime::{config, rustls_provider, telemetry};
-
-use crate::arguments::Arguments;
-
-// One connection and one command: a second thread would wait with us.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    let arguments: Arguments = config::parse();
-    rustls_provider::install();
-    telemetry::init(&arguments.log);
-    match commands::run(arguments).await {
-        Ok(done) => done.print(),
-        Err(failure) => failure.report(),
-    }
+fn main() -> ExitCode {
+    plumbline_cli::program()
 }

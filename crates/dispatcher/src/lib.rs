@@ -21,6 +21,7 @@ pub mod transport;
 pub mod work;
 
 use std::net::IpAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,9 +35,10 @@ use plumbline_domain::trace::{Moment, Resource, Sampler, export_request};
 use plumbline_domain::{AddressPolicy, ResourceUrls, Timestamp, Tracer};
 use plumbline_runtime::admin::{AdminServer, AdminState, Readiness, ReadyFlag};
 use plumbline_runtime::collector::Collector;
-use plumbline_runtime::config::TraceArgs;
+use plumbline_runtime::config::{TraceArgs, parse, refuse};
 use plumbline_runtime::dns::{LookupError, Resolver};
 use plumbline_runtime::shutdown::Shutdown;
+use plumbline_runtime::{descriptors, telemetry};
 use plumbline_store::secrets::Vault;
 use plumbline_store::{Store, StoreConfig};
 use prometheus::Registry;
@@ -89,6 +91,26 @@ pub enum StartError {
     /// A fault of ours.
     #[error("metrics could not be declared")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// The program, from its arguments and settings to its exit code.
+#[tokio::main]
+pub async fn program() -> ExitCode {
+    let config: Config = parse();
+    telemetry::init(&config.log);
+    // Each request in flight has a socket of its own.
+    descriptors::raise_limit();
+    match serve(config, Shutdown::on_signals()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Setting { setting, problem }) => refuse(setting, problem),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the dispatcher could not start"
+            );
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Run until `shutdown`, then drain: stop consuming, finish what is in flight, settle.

@@ -8,7 +8,7 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, NodeDep, Package};
 
 /// Who may depend on whom. The same table, without the testkit's row, whose tests sign as the domain does, stands in `docs/ARCHITECTURE.md` under "Arrows".
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("store", &["domain"]),
     ("broker", &["domain"]),
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("api", &["domain", "engine", "runtime"]),
     ("dispatcher", &["broker", "domain", "runtime", "store"]),
     ("cli", &["domain", "engine", "runtime"]),
+    ("image", &["api", "cli", "dispatcher"]),
     ("testkit", &["domain"]),
     ("bench", &["testkit"]),
     ("fuzz", &["api", "broker", "domain", "engine", "testkit"]),
