@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lapin::options::{BasicConsumeOptions, BasicGetOptions, BasicNackOptions, BasicPublishOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel};
+use lapin::{BasicProperties, Channel, Consumer};
 use plumbline_broker::dead::{self, Deed, RequeueError, Selection};
 use plumbline_broker::inspect::{Found, Publishing, Unreachable, inspect};
 use plumbline_broker::purge::{PurgeError, Purged, contents, purge};
@@ -24,6 +24,20 @@ async fn publisher(vhost: &Vhost) -> Publisher {
 
 async fn channel(connection: &lapin::Connection) -> Channel {
     soon(connection.create_channel()).await.expect("a channel")
+}
+
+/// Somebody who consumes the retries.
+async fn consumer(connection: &lapin::Connection) -> Consumer {
+    channel(connection)
+        .await
+        .basic_consume(
+            WorkQueue::Retries.name().into(),
+            "tag".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .expect("consuming")
 }
 
 async fn found(vhost: &Vhost, queue: &str) -> Found {
@@ -80,16 +94,7 @@ async fn an_inspection_tells_what_is_there_and_makes_nothing() {
         assert_eq!(queue.found, present(ready, 0), "{}", queue.name);
     }
     let connection = soon(vhost.connect()).await;
-    let _consumer = channel(&connection)
-        .await
-        .basic_consume(
-            WorkQueue::Retries.name().into(),
-            "tag".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .expect("consuming");
+    let _consumer = consumer(&connection).await;
     assert_eq!(found(&vhost, "plumbline.retries").await, present(0, 1));
 
     // Somebody has made a queue of another kind in the place of ours.
@@ -131,16 +136,7 @@ async fn a_purge_empties_every_queue_unless_somebody_consumes() {
     assert_eq!(full[1..], [of(&EVENTS.name(), 1)]);
 
     let connection = soon(vhost.connect()).await;
-    let consumer = channel(&connection)
-        .await
-        .basic_consume(
-            WorkQueue::Retries.name().into(),
-            "tag".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .expect("consuming");
+    let consumer = consumer(&connection).await;
     let refused = soon(purge(&config)).await;
     assert!(
         matches!(&refused, Err(PurgeError::Consumed { queue }) if *queue == WorkQueue::Retries.name()),
