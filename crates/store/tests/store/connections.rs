@@ -44,7 +44,7 @@ async fn a_migration_that_waits_for_a_table_lets_the_others_use_it() {
     with_database(async |db: Database| {
         let older = "
             ALTER TABLE delivery_attempts DROP COLUMN timing;
-            DELETE FROM refinery_schema_history WHERE version = 12";
+            DELETE FROM refinery_schema_history WHERE version >= 12";
         db.sql.batch_execute(older).await.expect("as it was before");
         // As pg_dump does: it reads, and takes its time.
         let backup = connect_to(&db.url).await;
@@ -65,7 +65,7 @@ async fn a_migration_that_waits_for_a_table_lets_the_others_use_it() {
             backup.batch_execute("COMMIT").await.expect("read");
         };
         let (applied, ()) = tokio::join!(db.store.migrate(), reading_on);
-        assert_eq!(applied.expect("migrated"), ["V12__attempt_timing"]);
+        assert_eq!(applied.expect("migrated")[0], "V12__attempt_timing");
     })
     .await;
 }

@@ -45,6 +45,23 @@ async fn partitions_are_made_ahead_once() {
 }
 
 #[tokio::test]
+async fn days_beyond_retention_are_found_however_the_catalogue_is_read() {
+    with_database(async |db: Database| {
+        ran_for(&db, 10).await;
+        // As the planner may choose for a large catalogue: all of it is read, and joined afterwards.
+        db.execute(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_nestloop = off', current_database()); END $$",
+        )
+        .await;
+        let store = store_at(&db.url, 1);
+        let session = store.session().await.expect("a session");
+        let maintained = partitions::maintain(&session, Timestamp::now(), 7).await;
+        assert_eq!(maintained.expect("maintained").dropped.len(), 9, "three days of three tables");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_day_beyond_retention_is_dropped() {
     with_database(async |db: Database| {
         ran_for(&db, 10).await;

@@ -191,7 +191,7 @@ async fn a_dispatcher_newer_than_its_schema_keeps_its_records_until_it_is_migrat
     }
     let older = "
         ALTER TABLE plumbline.delivery_attempts DROP COLUMN timing;
-        DELETE FROM plumbline.refinery_schema_history WHERE version = 12";
+        DELETE FROM plumbline.refinery_schema_history WHERE version >= 12";
     let sql = stack.database().connect().await;
     sql.batch_execute(older).await.expect("the schema before V12");
     for process in stack.processes() {
@@ -212,7 +212,7 @@ async fn a_dispatcher_newer_than_its_schema_keeps_its_records_until_it_is_migrat
     assert_eq!(number(&stack, outbox).await, 20, "nothing is given up");
 
     let applied = stack.cli(&["migrate", "--json"]).await;
-    assert_eq!(applied["applied"], json!(["V12__attempt_timing"]));
+    assert_eq!(applied["applied"][0], "V12__attempt_timing");
     eventually("all to be recorded", async || {
         (number(&stack, outbox).await == 0).then_some(())
     })
