@@ -42,6 +42,7 @@ use plumbline_runtime::{descriptors, telemetry};
 use plumbline_store::secrets::Vault;
 use plumbline_store::{Store, StoreConfig};
 use prometheus::Registry;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -170,6 +171,7 @@ pub async fn serve(config: Config, shutdown: Shutdown) -> Result<(), StartError>
         publisher.clone(),
         clock.clone(),
         config.disable_after,
+        config.max_in_flight.get(),
         metrics.clone(),
         &recording,
     );
@@ -382,10 +384,16 @@ async fn take_events(mut inbox: Inbox, fan_out: Arc<FanOut>, room: Room, stop: C
     tasks.wait().await;
 }
 
+/// Attempt the retries that come due. They are loaded by one statement after the other: while one runs, the next ones gather.
 async fn take_retries(mut inbox: Inbox, retries: Arc<Retries>) {
     let tasks = TaskTracker::new();
-    while let Some(batch) = inbox.recv_batch().await {
-        tasks.spawn(retries.clone().take(batch));
+    let loading = Arc::new(Mutex::new(()));
+    loop {
+        let turn = loading.clone().lock_owned().await;
+        let Some(batch) = inbox.recv_batch().await else {
+            break;
+        };
+        tasks.spawn(retries.clone().take(batch, turn));
     }
     tasks.close();
     tasks.wait().await;

@@ -1,13 +1,14 @@
 //! The recorder: outcomes of many attempts, one statement.
 //!
-//! While one statement runs, the next batch gathers; a small one gathers a few milliseconds longer, because nobody
-//! waits for the record but the broker, and a statement costs as much as many rows. After the commit, deliveries that are still pending are parked
+//! While one statement runs, the next batch gathers; a small one gathers longer, because nobody waits for the record
+//! but the broker, and a statement costs as much as many rows: each of several dispatchers would write many small ones
+//! where one alone writes few. After the commit, deliveries that are still pending are parked
 //! in a delay queue, and only when that is confirmed is their message settled: record, publish, acknowledge. Each
 //! step may be repeated without harm.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plumbline_broker::{Publisher, RetryMessage};
 use plumbline_domain::health::HealthRun;
@@ -28,8 +29,14 @@ use crate::work::Part;
 const BATCH_MAX: usize = 256;
 /// A batch of so many does not wait for more.
 const BATCH_WORTHWHILE: usize = 64;
-/// How long a smaller one gathers: not longer than a statement takes on a slow disk.
-const GATHER_TIME: Duration = Duration::from_millis(5);
+/// How long a smaller one gathers. A retry is parked so much later, which its delay makes up for, and a process that
+/// is killed repeats so much more of what it had done.
+const GATHER_TIME: Duration = Duration::from_millis(40);
+/// How often a batch that gathers is looked at: to be woken for each outcome would cost more than it gains.
+const GATHER_STEP: Duration = Duration::from_millis(5);
+/// Of what may be in flight, how much makes a batch worthwhile where few are: their messages are unacknowledged until
+/// they are written, and the broker sends no more meanwhile.
+const WORTHWHILE_SHARE: usize = 32;
 /// Outcomes that wait for a statement at most.
 const QUEUE_MAX: usize = 4_096;
 /// How often a parking is tried before its message goes back to the queue.
@@ -97,6 +104,7 @@ impl Recorder {
         publisher: Publisher,
         clock: Arc<Clock>,
         disable_after: u32,
+        in_flight_max: usize,
         metrics: Arc<Metrics>,
         tasks: &TaskTracker,
     ) -> Self {
@@ -106,6 +114,7 @@ impl Recorder {
             publisher,
             clock,
             disable_after,
+            worthwhile: (in_flight_max / WORTHWHILE_SHARE).clamp(1, BATCH_WORTHWHILE),
             metrics,
             tasks: tasks.clone(),
         };
@@ -142,6 +151,7 @@ struct Scribe {
     publisher: Publisher,
     clock: Arc<Clock>,
     disable_after: u32,
+    worthwhile: usize,
     metrics: Arc<Metrics>,
     tasks: TaskTracker,
 }
@@ -150,8 +160,9 @@ impl Scribe {
     async fn run(self, mut inbox: mpsc::Receiver<Entry>) {
         let mut entries = vec![];
         while inbox.recv_many(&mut entries, BATCH_MAX).await > 0 {
-            if entries.len() < BATCH_WORTHWHILE {
-                tokio::time::sleep(GATHER_TIME).await;
+            let began = Instant::now();
+            while entries.len() < self.worthwhile && began.elapsed() < GATHER_TIME {
+                tokio::time::sleep(GATHER_STEP).await;
                 while entries.len() < BATCH_MAX
                     && let Ok(entry) = inbox.try_recv()
                 {
@@ -165,7 +176,7 @@ impl Scribe {
     async fn write(&self, entries: Vec<Entry>) {
         let count = entries.len();
         let (batch, duties) = self.batch(entries);
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let outcome = self.record(&batch).await;
         self.metrics.recorded(count, started.elapsed());
         let RecordedBatch { outcomes, disabled } = outcome;

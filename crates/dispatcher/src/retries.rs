@@ -14,6 +14,7 @@ use plumbline_domain::trace::{Span, SpanKind};
 use plumbline_domain::{DeliveryId, EventId, TenantId, Timestamp, Tracer};
 use plumbline_store::Store;
 use plumbline_store::deliveries::{self, DueDelivery, RecordedAttempt};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::attempt::{Attempts, Due, Share};
 use crate::bodies::Bodies;
@@ -50,8 +51,9 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// Deal with what the retries queue has handed over, down to the acknowledgements.
-    pub async fn take(self: Arc<Self>, incoming: Vec<Incoming>) {
+    /// Deal with what the retries queue has handed over, down to the acknowledgements. The `turn` to load is over when these
+    /// are loaded, or when they have to wait first.
+    pub async fn take(self: Arc<Self>, incoming: Vec<Incoming>, turn: OwnedMutexGuard<()>) {
         let now = Timestamp::now();
         let mut wait = std::time::Duration::ZERO;
         let mut due: HashMap<(TenantId, DeliveryId), (RetryMessage, Ticket)> = HashMap::new();
@@ -94,7 +96,9 @@ impl Retries {
         if due.is_empty() {
             return;
         }
+        let mut turn = Some(turn);
         if !wait.is_zero() {
+            turn = None;
             tokio::time::sleep(wait).await;
         }
         let ids: Vec<_> = due.keys().copied().collect();
@@ -103,6 +107,7 @@ impl Retries {
             deliveries::load_due(&self.store.session().await?, &ids).await
         })
         .await;
+        drop(turn);
         for delivery in loaded {
             if let Some((message, ticket)) = due.remove(&(delivery.delivery.tenant, delivery.delivery.id)) {
                 self.clone().one(delivery, message, ticket, known_at).await;
