@@ -11,8 +11,10 @@ use crate::Engine;
 
 /// How often the upkeep runs.
 const EVERY: Duration = Duration::from_secs(15 * 60);
-/// How soon it is tried again after an error, or by a replica that may not lead.
+/// How soon it is tried again after an error.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How soon a replica asks again while another one is at it: that one may die in the middle.
+const STAND_BY: Duration = Duration::from_secs(5);
 /// Endpoints whose headers are encrypted in one transaction.
 const SEALED_AT_ONCE_MAX: usize = 100;
 
@@ -24,7 +26,7 @@ impl Engine {
                 loop {
                     let pause = match self.maintain(retention_days).await {
                         Ok(true) => EVERY,
-                        Ok(false) => AGAIN_AFTER,
+                        Ok(false) => STAND_BY,
                         Err(error) => {
                             tracing::warn!(
                                 error = &error as &dyn std::error::Error,

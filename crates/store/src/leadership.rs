@@ -1,5 +1,7 @@
 //! One leader for each duty among all processes, by advisory lock.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -11,6 +13,12 @@ use crate::{Store, StoreError};
 
 /// The longest wait for a sign of life of the leader's connection.
 const SIGN_OF_LIFE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often a leader's connection is used, whatever else its process does.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(5);
+/// How long PostgreSQL keeps a lead of which it hears nothing: the process hangs. The kernel still answers for it, so that
+/// keepalives find nothing.
+const SILENCE_MAX: &str = "20s";
 
 /// What only one process does at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,10 +42,10 @@ impl Duty {
     }
 }
 
-/// Being the leader of a duty. It ends when this is dropped, or when its connection, which holds the lock, is lost:
-/// ask [`Leadership::still_leads`] before each round.
+/// Being the leader of a duty. It ends when this is dropped, or when its connection, which holds the lock, is lost, as it is
+/// 20 s after the process began to hang: ask [`Leadership::still_leads`] before each round.
 pub struct Leadership {
-    client: Client,
+    client: Arc<Client>,
     connection: JoinHandle<()>,
     duty: Duty,
 }
@@ -50,8 +58,14 @@ pub async fn try_lead(store: &Store, duty: Duty) -> Result<Option<Leadership>, S
     let connector = store.connector();
     within(async {
         let (client, connection) = connector.config.connect(connector.tls.clone()).await?;
+        let client = Arc::new(client);
+        let lives = signs_of_life(client.clone());
         let connection = tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let ended = tokio::select! {
+                ended = connection => ended,
+                never = lives => match never {},
+            };
+            if let Err(error) = ended {
                 tracing::warn!(%error, ?duty, "the leader's connection was lost");
             }
         });
@@ -67,9 +81,23 @@ pub async fn try_lead(store: &Store, duty: Duty) -> Result<Option<Leadership>, S
                 &[&LOCK_CLASS, &duty.lock()],
             )
             .await?;
-        Ok(row.get::<_, bool>(0).then_some(leadership))
+        if !row.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        let silence = format!("SET idle_session_timeout = '{SILENCE_MAX}'");
+        leadership.client.batch_execute(&silence).await?;
+        Ok(Some(leadership))
     })
     .await
+}
+
+/// Use the connection now and then.
+async fn signs_of_life(client: Arc<Client>) -> Infallible {
+    loop {
+        tokio::time::sleep(SIGN_OF_LIFE_EVERY).await;
+        // An error is the end of the connection, which says so itself.
+        let _ = client.batch_execute("SELECT 1").await;
+    }
 }
 
 impl Leadership {

@@ -140,6 +140,15 @@ impl Database {
         connect(&self.url()).await
     }
 
+    /// What a question answers with one number, such as a `count(*)`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let row = self.connect().await.query_one(sql, &[]).await;
+        row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
+    }
+
     /// All of it as `pg_dump` writes it: what whoever finds a backup reads.
     ///
     /// # Panics

@@ -39,11 +39,6 @@ fn finding<'a>(found: &'a BTreeMap<String, (String, String)>, what: &str, status
     said
 }
 
-async fn number(stack: &Stack, sql: &str) -> i64 {
-    let row = stack.database().connect().await.query_one(sql, &[]).await;
-    row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
-}
-
 #[tokio::test]
 async fn the_doctor_finds_a_sound_system_sound_and_names_each_thing_that_is_not() {
     let stack = Stack::builder()
@@ -254,7 +249,12 @@ async fn dead_messages_are_listed_put_back_and_forgotten_and_nothing_is_delivere
         json!({"requeued": [copy["id"]], "failed": [], "unknown": []})
     );
     eventually("it to be dealt with", async || {
-        (number(&stack, "SELECT count(*) FROM plumbline.outbox").await == 0).then_some(())
+        (stack
+            .database()
+            .number("SELECT count(*) FROM plumbline.outbox")
+            .await
+            == 0)
+            .then_some(())
     })
     .await;
     // What nobody can read comes back dead, as another one; what is from nowhere stays.
@@ -372,7 +372,7 @@ async fn the_master_key_is_rotated_while_everything_runs_and_the_old_one_is_take
     let again = stack.cli_ends(&["secrets", "rekey", "--json"]).await.json();
     assert_eq!(again["sealed"], 0, "repeated, it does nothing");
     let others = "SELECT count(*) FROM plumbline.endpoint_secrets WHERE master_key_id <> 'newer'";
-    assert_eq!(number(&stack, others).await, 0);
+    assert_eq!(stack.database().number(others).await, 0);
 
     restart(&mut stack, &new).await;
     let api = stack.api();
@@ -399,7 +399,7 @@ async fn the_master_key_is_rotated_while_everything_runs_and_the_old_one_is_take
     assert_eq!(refused.code, Some(1));
     assert_eq!(refused.json()["sealed"], 0, "{refused:#?}");
     assert!(!format!("{refused:?}").contains(&old));
-    assert_eq!(number(&stack, others).await, 0);
+    assert_eq!(stack.database().number(others).await, 0);
 }
 
 #[tokio::test]
@@ -469,7 +469,7 @@ async fn a_deleted_tenant_is_gone_with_all_that_was_its_own_and_nobody_else_noti
     for table in &tables {
         let table: &str = table.get(0);
         let left = format!("SELECT count(*) FROM plumbline.{table} WHERE tenant_id = {id}");
-        assert_eq!(number(&stack, &left).await, 0, "{table}");
+        assert_eq!(stack.database().number(&left).await, 0, "{table}");
     }
     // Its retry comes back from its queue, finds nothing, and ends.
     eventually("the queues to be empty", async || {
@@ -522,14 +522,23 @@ async fn the_api_drops_days_beyond_retention_by_itself_and_keeps_what_is_pending
     stack.api_process().start().await;
     let days = "SELECT count(*) FROM plumbline.partition_days() AS day WHERE day < current_date - 7";
     eventually("all old days but one to be gone", async || {
-        (number(&stack, days).await == 1).then_some(())
+        (stack.database().number(days).await == 1).then_some(())
     })
     .await;
     assert_eq!(
-        number(&stack, "SELECT count(*) FROM plumbline.deliveries").await,
+        stack
+            .database()
+            .number("SELECT count(*) FROM plumbline.deliveries")
+            .await,
         1
     );
-    assert_eq!(number(&stack, "SELECT count(*) FROM plumbline.events").await, 1);
+    assert_eq!(
+        stack
+            .database()
+            .number("SELECT count(*) FROM plumbline.events")
+            .await,
+        1
+    );
     let partitions = findings(&stack.cli_ends(&["doctor", "--json"]).await);
     finding(&partitions, "partitions", "ok");
 }

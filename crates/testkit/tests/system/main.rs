@@ -33,6 +33,7 @@ mod recovery;
 mod retries;
 #[path = "../receiving/sample.rs"]
 mod sample;
+mod scaling;
 mod secrecy;
 mod secrets;
 mod traces;

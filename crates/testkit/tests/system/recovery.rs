@@ -10,18 +10,13 @@ use crate::faults::{RECOVERY_PATIENCE, publish_until};
 
 const EVENTS: &str = "plumbline.events.fast.0";
 
-async fn number(stack: &Stack, sql: &str) -> i64 {
-    let row = stack.database().connect().await.query_one(sql, &[]).await;
-    row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
-}
-
 /// Wait until nothing is unfinished.
 async fn all_done(stack: &Stack) {
     let unfinished = "
         SELECT (SELECT count(*) FROM plumbline.outbox)
             + (SELECT count(*) FROM plumbline.deliveries WHERE status = 'pending')";
     within(RECOVERY_PATIENCE, "everything to be finished", async || {
-        (number(stack, unfinished).await == 0).then_some(())
+        (stack.database().number(unfinished).await == 0).then_some(())
     })
     .await;
 }
@@ -59,7 +54,7 @@ async fn a_database_restored_from_a_backup_is_finished_and_nothing_of_the_lost_t
     }
     let parked = "SELECT count(*) FROM plumbline.deliveries WHERE status = 'pending' AND attempt_count = 1";
     within(RECOVERY_PATIENCE, "the first attempts to fail", async || {
-        (number(&stack, parked).await == PARKED).then_some(())
+        (stack.database().number(parked).await == PARKED).then_some(())
     })
     .await;
     receiver.always_on("/a", Reply::status(200));
@@ -131,7 +126,7 @@ async fn a_database_restored_from_a_backup_is_finished_and_nothing_of_the_lost_t
         .iter()
         .map(|row| row.get(0))
         .collect();
-    let still_pending = number(&stack, parked).await;
+    let still_pending = stack.database().number(parked).await;
     assert!(still_pending > 1_000, "the backup has {still_pending} that wait");
     let arrived_before = receiver.requests().len();
     stack.api_process().start().await;
@@ -140,7 +135,7 @@ async fn a_database_restored_from_a_backup_is_finished_and_nothing_of_the_lost_t
     assert_eq!((new.tenant(), new_endpoint.id), (late.tenant(), late_endpoint.id));
     let overdue = "SELECT count(*) FROM plumbline.deliveries WHERE status = 'pending' AND next_attempt_at > now() - interval '3 s'";
     within(RECOVERY_PATIENCE, "all of it to be overdue", async || {
-        (number(&stack, overdue).await == 0).then_some(())
+        (stack.database().number(overdue).await == 0).then_some(())
     })
     .await;
     stack.dispatcher(0).start().await;
@@ -154,9 +149,9 @@ async fn a_database_restored_from_a_backup_is_finished_and_nothing_of_the_lost_t
         FROM plumbline.events AS event
         LEFT JOIN plumbline.deliveries AS delivery ON delivery.event_id = event.id
         WHERE delivery.status IS DISTINCT FROM 'succeeded'";
-    assert_eq!(number(&stack, unlike).await, 0);
+    assert_eq!(stack.database().number(unlike).await, 0);
     let same = "SELECT (SELECT count(*) FROM plumbline.events) - (SELECT count(*) FROM plumbline.deliveries)";
-    assert_eq!(number(&stack, same).await, 0);
+    assert_eq!(stack.database().number(same).await, 0);
     let taken: HashSet<String> = receiver.taken().into_iter().collect();
     let missing: Vec<&String> = known.iter().filter(|event| !taken.contains(*event)).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -289,7 +284,7 @@ async fn a_new_broker_at_another_address_needs_nothing_but_its_address() {
 async fn retries_wait(stack: &Stack, count: i64) {
     let waiting = "SELECT count(*) FROM plumbline.deliveries WHERE status = 'pending' AND attempt_count > 0";
     eventually("retries to wait", async || {
-        (number(stack, waiting).await == count).then_some(())
+        (stack.database().number(waiting).await == count).then_some(())
     })
     .await;
 }

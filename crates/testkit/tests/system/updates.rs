@@ -11,11 +11,6 @@ use serde_json::json;
 
 use crate::text;
 
-async fn number(stack: &Stack, sql: &str) -> i64 {
-    let row = stack.database().connect().await.query_one(sql, &[]).await;
-    row.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
-}
-
 /// A replica of the API as a load balancer sees it.
 struct Replica<'a> {
     process: &'a Process,
@@ -164,7 +159,7 @@ async fn every_process_is_replaced_under_load_and_no_request_fails_and_nothing_i
         let unfinished = "
             SELECT (SELECT count(*) FROM plumbline.outbox)
                 + (SELECT count(*) FROM plumbline.deliveries WHERE status <> 'succeeded')";
-        (number(&stack, unfinished).await == 0).then_some(())
+        (stack.database().number(unfinished).await == 0).then_some(())
     })
     .await;
     ledger.receive_all(receiver.taken());
@@ -209,17 +204,17 @@ async fn a_dispatcher_newer_than_its_schema_keeps_its_records_until_it_is_migrat
     })
     .await;
     let outbox = "SELECT count(*) FROM plumbline.outbox";
-    assert_eq!(number(&stack, outbox).await, 20, "nothing is given up");
+    assert_eq!(stack.database().number(outbox).await, 20, "nothing is given up");
 
     let applied = stack.cli(&["migrate", "--json"]).await;
     assert_eq!(applied["applied"][0], "V12__attempt_timing");
     eventually("all to be recorded", async || {
-        (number(&stack, outbox).await == 0).then_some(())
+        (stack.database().number(outbox).await == 0).then_some(())
     })
     .await;
     let recorded =
         "SELECT count(*) FROM plumbline.deliveries WHERE status = 'succeeded' AND attempt_count = 1";
-    assert_eq!(number(&stack, recorded).await, 20);
+    assert_eq!(stack.database().number(recorded).await, 20);
     ledger.receive_all(receiver.taken());
     let balance = ledger.balance();
     assert_eq!((balance.lost.len(), balance.duplicates), (0, 0));
