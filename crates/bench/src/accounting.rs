@@ -1,9 +1,10 @@
 //! Who used the processors between two moments: Plumbline's processes by kind, the harness, and strangers.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::proc::{Machine, Memory, Processes, fine_seconds, seconds};
+use crate::proc::{Disk, Machine, Memory, Processes, fine_seconds, seconds};
 
 /// The processes whose CPU a delivery costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct Meter {
     pub(crate) dispatchers: Vec<u32>,
     pub(crate) postgresql: u32,
     pub(crate) rabbitmq: u32,
+    /// Where the servers have their data.
+    pub(crate) data: PathBuf,
 }
 
 /// The clocks of everybody at one moment.
@@ -46,6 +49,7 @@ pub(crate) struct Reading {
     written: [u64; 4],
     harness: u64,
     machine: Machine,
+    disk: Disk,
 }
 
 /// What was used between two readings, in seconds of CPU.
@@ -60,6 +64,8 @@ pub(crate) struct Spent {
     pub(crate) strangers: f64,
     /// By the host for somebody else.
     pub(crate) stolen: f64,
+    /// By the disk of the servers' data, whoever asked.
+    pub(crate) disk: Disk,
     /// How long it was, on the wall.
     pub(crate) wall: f64,
 }
@@ -91,6 +97,10 @@ impl Spent {
             harness: self.harness + other.harness,
             strangers: self.strangers + other.strangers,
             stolen: self.stolen + other.stolen,
+            disk: Disk {
+                writes: self.disk.writes + other.disk.writes,
+                flushes: self.disk.flushes + other.disk.flushes,
+            },
             wall: self.wall + other.wall,
         }
     }
@@ -119,6 +129,7 @@ impl Reading {
             harness,
             strangers: (busy - harness - kinds.iter().sum::<f64>()).max(0.0),
             stolen: used(self.machine.stolen, earlier.machine.stolen),
+            disk: self.disk.since(earlier.disk),
             wall: self.at.duration_since(earlier.at).as_secs_f64(),
         }
     }
@@ -140,6 +151,7 @@ impl Meter {
             // Not its family: the services are its children.
             harness: processes.ticks_of(std::process::id()),
             machine: Machine::now()?,
+            disk: Disk::of(&self.data)?,
         })
     }
 
@@ -212,6 +224,10 @@ mod tests {
             written: kinds,
             harness,
             machine: Machine { busy, stolen },
+            disk: Disk {
+                writes: 10 * after,
+                flushes: 2 * after,
+            },
         };
         let before = reading(0, [100, 100, 100, 100], 50, 1_000, 5);
         let after = reading(2, [110, 120, 130, 140], 70, 1_200, 15);
@@ -222,6 +238,7 @@ mod tests {
         assert!((spent.harness - 0.2).abs() < 1e-9);
         assert!((spent.strangers - 0.8).abs() < 1e-9);
         assert!((spent.stolen - 0.1).abs() < 1e-9);
+        assert_eq!((spent.disk.writes, spent.disk.flushes), (20, 4));
         assert!((spent.wall - 2.0).abs() < 1e-9);
         // Ticks are rounded for each process by itself: never less than nothing.
         assert!(reading(1, [110; 4], 50, 1_001, 5).since(&before).strangers.abs() < 1e-9);

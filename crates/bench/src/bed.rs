@@ -190,6 +190,7 @@ impl<'a> Bed<'a> {
                 .collect(),
             postgresql: self.servers.postgresql,
             rabbitmq: self.servers.rabbitmq,
+            data: self.scratch().to_owned(),
         };
         let database = stack.database().connect().await;
         // What earlier runs wrote is not to be written out during this one.

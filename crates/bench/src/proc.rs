@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// The kernel's unit in `/proc/*/stat`: 100 a second wherever Linux runs, whatever its own tick is.
@@ -44,6 +45,45 @@ impl Times {
     fn parse_written(io: &str) -> Option<u64> {
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
         line.trim().parse().ok()
+    }
+}
+
+/// What a disk has done since the machine began.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Disk {
+    /// Writes, after neighbours were made one.
+    pub(crate) writes: u64,
+    /// Flushes of its cache: what an `fsync` waits for.
+    pub(crate) flushes: u64,
+}
+
+impl Disk {
+    /// The disk on which a directory lies; nothing done where the kernel counts for none, as of a directory in memory.
+    pub(crate) fn of(directory: &Path) -> io::Result<Self> {
+        let device = fs::metadata(directory)?.dev();
+        let number = (rustix::fs::major(device), rustix::fs::minor(device));
+        Ok(Self::parse(&fs::read_to_string("/proc/diskstats")?, number).unwrap_or_default())
+    }
+
+    /// What `/proc/diskstats` says of a device, by its two numbers.
+    fn parse(diskstats: &str, (major, minor): (u32, u32)) -> Option<Self> {
+        diskstats.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
+            let is_it = number(0)? == u64::from(major) && number(1)? == u64::from(minor);
+            is_it.then_some(Self {
+                writes: number(7)?,
+                flushes: number(18)?,
+            })
+        })
+    }
+
+    /// What it has done since then.
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            writes: self.writes.saturating_sub(earlier.writes),
+            flushes: self.flushes.saturating_sub(earlier.flushes),
+        }
     }
 }
 
@@ -254,6 +294,20 @@ mod tests {
         let io = "rchar: 5\nwchar: 6\nread_bytes: 7\nwrite_bytes: 8192\ncancelled_write_bytes: 9\n";
         assert_eq!(Times::parse_written(io), Some(8_192));
         assert_eq!(Times::parse_written(""), None);
+    }
+
+    #[test]
+    fn what_a_disk_did_is_read_from_its_line() {
+        let diskstats = "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n \
+            254       0 vda 12 7 6 18 20344 59 13 18 0 51 39 29 4 47 91 5713 18\n \
+            254       1 vda1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1\n";
+        let disk = Disk {
+            writes: 20_344,
+            flushes: 5_713,
+        };
+        assert_eq!(Disk::parse(diskstats, (254, 0)), Some(disk));
+        assert_eq!(Disk::parse(diskstats, (254, 1)), None, "an old kernel");
+        assert_eq!(Disk::parse(diskstats, (8, 0)), None);
     }
 
     #[test]

@@ -235,6 +235,13 @@ fn cpu_figures(spent: &Spent, deliveries: usize) -> Vec<Figure> {
     for (kind, bytes) in written {
         figures.push(Figure::new(format!("{} writes", kind.name()), each(bytes), Unit::Bytes).part());
     }
+    for (name, count) in [
+        ("disk writes", spent.disk.writes),
+        ("disk flushes", spent.disk.flushes),
+    ] {
+        let name = format!("{name} for a thousand deliveries");
+        figures.push(Figure::new(name, each(count as f64) * 1e3, Unit::Count).part());
+    }
     figures
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn run(bed: Bed<'_>) -> Result<Outcome, Failure> {
         dispatchers: vec![],
         postgresql: 0,
         rabbitmq: 0,
+        data: bed.scratch().to_owned(),
     };
     let before = nobody.read()?;
     let mut command = Command::new(std::env::current_exe()?);
