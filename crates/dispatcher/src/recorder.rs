@@ -31,9 +31,9 @@ const BATCH_MAX: usize = 256;
 const BATCH_WORTHWHILE: usize = 64;
 /// How long a smaller one gathers. A retry is parked so much later, which its delay makes up for, and a process that
 /// is killed repeats so much more of what it had done.
-const GATHER_TIME: Duration = Duration::from_millis(40);
+const GATHER_TIME: Duration = Duration::from_millis(100);
 /// How often a batch that gathers is looked at: to be woken for each outcome would cost more than it gains.
-const GATHER_STEP: Duration = Duration::from_millis(5);
+const GATHER_STEP: Duration = Duration::from_millis(10);
 /// Of what may be in flight, how much makes a batch worthwhile where few are: their messages are unacknowledged until
 /// they are written, and the broker sends no more meanwhile.
 const WORTHWHILE_SHARE: usize = 32;
