@@ -373,10 +373,23 @@ async fn a_receiver_may_leave_an_http2_connection_after_any_request() {
     let server = Server::start(server_config(identity(Some(&authority), NAME, |_| ()), &["h2"])).await;
     server.seen.requests_max.store(7, Ordering::SeqCst);
     let transport = transport_trusting(&authority);
-    for round in 0..20 {
-        let posts = join_all((0..20).map(async |_| status(post(&transport, &server.url_as(NAME)).await)));
-        assert_eq!(posts.await, [200; 20], "round {round}");
+    let mut broken = vec![];
+    for _ in 0..20 {
+        let posts = join_all((0..20).map(async |_| post(&transport, &server.url_as(NAME)).await));
+        for outcome in posts.await {
+            match outcome {
+                AttemptOutcome::Answered(answer) => assert_eq!(answer.status.0, 200),
+                other => broken.push(failure(other).1),
+            }
+        }
     }
+    // The server closes with bytes of ours unread. A kernel that resets the connection for it throws away answers on their
+    // way, now and then: nobody can tell whether those requests were received, and they are failures as any other.
+    let is_unknown = |message: &String| {
+        message.ends_with("closed the connection before its answer was complete")
+            || message.starts_with("timed out")
+    };
+    assert!(broken.iter().all(is_unknown) && broken.len() <= 8, "{broken:#?}");
     assert!(server.connections() > 1);
 }
 
