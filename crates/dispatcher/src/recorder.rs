@@ -161,7 +161,7 @@ impl Scribe {
         let mut entries = vec![];
         while inbox.recv_many(&mut entries, BATCH_MAX).await > 0 {
             let began = Instant::now();
-            while entries.len() < self.worthwhile && began.elapsed() < GATHER_TIME {
+            while entries.len() < self.worthwhile && began.elapsed() < GATHER_TIME && !inbox.is_closed() {
                 tokio::time::sleep(GATHER_STEP).await;
                 while entries.len() < BATCH_MAX
                     && let Ok(entry) = inbox.try_recv()

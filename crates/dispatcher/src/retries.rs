@@ -98,6 +98,7 @@ impl Retries {
         }
         let mut turn = Some(turn);
         if !wait.is_zero() {
+            // Not to be had again: whoever waits for the next messages holds it.
             turn = None;
             tokio::time::sleep(wait).await;
         }

@@ -151,7 +151,7 @@ impl Relay {
             // A failed sample counts, too: it says that nothing is known.
             let _ = quiet.observe().await;
             if self.engine.inner.publisher.is_ready() {
-                while self.publish_unsent().await? {}
+                self.publish_unsent(&leader).await?;
                 if quiet.is_quiet(self.config.recovery_grace) && self.publish_lost(&leader).await? {
                     // Judge anew before the next round: what was published now fills the queues.
                     quiet = watch();
@@ -164,8 +164,14 @@ impl Relay {
         }
     }
 
+    /// Publish all that never was, page by page, for as long as the broker takes it and nobody else leads.
+    async fn publish_unsent(&self, leader: &Leadership) -> Result<(), StoreError> {
+        while self.publish_unsent_page().await? && leader.still_leads().await {}
+        Ok(())
+    }
+
     /// Whether there was something, and all of it is with the broker: there may be more.
-    async fn publish_unsent(&self) -> Result<bool, StoreError> {
+    async fn publish_unsent_page(&self) -> Result<bool, StoreError> {
         let rows = outbox::unsent(&self.store().session().await?, ROUND).await?;
         let count = rows.len();
         if count == 0 {
@@ -206,7 +212,7 @@ impl Relay {
                 break;
             }
             // What was emitted meanwhile does not wait for all that.
-            while self.publish_unsent().await? {}
+            self.publish_unsent(leader).await?;
         }
         if total > 0 {
             tracing::info!(events = total, "this round of the relay is over");

@@ -74,6 +74,8 @@ pub async fn try_lead(store: &Store, duty: Duty) -> Result<Option<Leadership>, S
             connection,
             duty,
         };
+        let silence = format!("SET idle_session_timeout = '{SILENCE_MAX}'");
+        leadership.client.batch_execute(&silence).await?;
         let row = leadership
             .client
             .query_one(
@@ -81,12 +83,7 @@ pub async fn try_lead(store: &Store, duty: Duty) -> Result<Option<Leadership>, S
                 &[&LOCK_CLASS, &duty.lock()],
             )
             .await?;
-        if !row.get::<_, bool>(0) {
-            return Ok(None);
-        }
-        let silence = format!("SET idle_session_timeout = '{SILENCE_MAX}'");
-        leadership.client.batch_execute(&silence).await?;
-        Ok(Some(leadership))
+        Ok(row.get::<_, bool>(0).then_some(leadership))
     })
     .await
 }
