@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use hyper::Method;
 use plumbline_testkit::stack::{Builder, Resource};
 use plumbline_testkit::{Ledger, Receiver, Reply, Stack, within};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::text;
 
@@ -147,6 +147,13 @@ async fn connections_to_the_database_that_break_again_and_again_lose_nothing() {
     };
     let (accepted, ()) = tokio::join!(publish_until(&stack, &stop), breaking);
     accepted.into_iter().for_each(|event| ledger.accept(event));
+    // Who asks before the API has noticed the last break is told to try again.
+    within(RECOVERY_PATIENCE, "an API that answers again", async || {
+        let path = format!("webhook-endpoints/{endpoint}");
+        let answer = stack.api().send(Method::GET, &path, &Value::Null).await;
+        (answer.status.as_u16() == 200).then_some(())
+    })
+    .await;
     settle(&stack, endpoint, &receiver, &mut ledger).await;
 }
 
