@@ -10,6 +10,11 @@ container_tools() {
     say "the checks of the image need root: run make deploy-check as root"
     exit "$EXIT_SKIPPED"
   fi
+  if ! unshare --mount true 2>/dev/null; then
+    # In a container without CAP_SYS_ADMIN, for example: neither buildah nor podman can mount anything.
+    say "the checks of the image need to mount file systems, which is not allowed here"
+    exit "$EXIT_SKIPPED"
+  fi
   "$dev/install.sh" containers
   mkdir -p "$work/containers" "$work/tmp"
   export CONTAINERS_CONF=$work/containers/containers.conf CONTAINERS_STORAGE_CONF=$work/containers/storage.conf TMPDIR=$work/tmp
