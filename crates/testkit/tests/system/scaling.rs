@@ -62,7 +62,7 @@ async fn delivered(stack: &Stack) {
 }
 
 /// Wait until all is delivered, and check that it was delivered once.
-async fn delivered_once(stack: &Stack, receiver: &Receiver, mut ledger: Ledger) {
+pub(crate) async fn delivered_once(stack: &Stack, receiver: &Receiver, mut ledger: Ledger) {
     delivered(stack).await;
     ledger.receive_all(receiver.taken());
     let balance = ledger.balance();

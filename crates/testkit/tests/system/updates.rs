@@ -9,6 +9,7 @@ use plumbline_testkit::stack::Process;
 use plumbline_testkit::{LOOK_EVERY, Ledger, Receiver, Reply, Stack, eventually};
 use serde_json::json;
 
+use crate::scaling::delivered_once;
 use crate::text;
 
 /// A replica of the API as a load balancer sees it.
@@ -155,21 +156,7 @@ async fn every_process_is_replaced_under_load_and_no_request_fails_and_nothing_i
         .into_iter()
         .flatten()
         .for_each(|event| ledger.accept(event));
-    eventually("everything to be recorded", async || {
-        let unfinished = "
-            SELECT (SELECT count(*) FROM plumbline.outbox)
-                + (SELECT count(*) FROM plumbline.deliveries WHERE status <> 'succeeded')";
-        (stack.database().number(unfinished).await == 0).then_some(())
-    })
-    .await;
-    ledger.receive_all(receiver.taken());
-    let balance = ledger.balance();
-    assert_eq!(
-        (balance.lost.len(), balance.duplicates, balance.unannounced),
-        (0, 0, 0),
-        "of {} events",
-        ledger.accepted()
-    );
+    delivered_once(&stack, &receiver, ledger).await;
 }
 
 #[tokio::test]
