@@ -42,15 +42,30 @@ async fn attempts_of_each<'a>(dispatchers: impl IntoIterator<Item = &'a Process>
     join_all(dispatchers.into_iter().map(attempts)).await
 }
 
-/// Publish from several sides until told to stop: what was accepted.
-async fn publish_all_the_time(stack: &Stack, stop: &AtomicBool) -> Ledger {
+/// How many each has made since then.
+async fn attempts_since<'a>(before: &[f64], dispatchers: impl IntoIterator<Item = &'a Process>) -> Vec<f64> {
+    let after = attempts_of_each(dispatchers).await;
+    after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before)
+        .collect()
+}
+
+/// Publish from several sides at once, each of which returns what was accepted.
+async fn publish_from_all_sides(publish: impl AsyncFn() -> Vec<String>) -> Ledger {
     let mut ledger = Ledger::new();
-    let accepted = join_all((0..PUBLISHERS).map(|_| publish_until(stack, stop))).await;
+    let accepted = join_all((0..PUBLISHERS).map(|_| publish())).await;
     accepted
         .into_iter()
         .flatten()
         .for_each(|event| ledger.accept(event));
     ledger
+}
+
+/// The same until told to stop.
+async fn publish_all_the_time(stack: &Stack, stop: &AtomicBool) -> Ledger {
+    publish_from_all_sides(async || publish_until(stack, stop).await).await
 }
 
 /// Wait until all is delivered.
@@ -78,16 +93,16 @@ pub(crate) async fn delivered_once(stack: &Stack, receiver: &Receiver, mut ledge
 async fn four_dispatchers_share_a_steady_load_evenly() {
     let (stack, receiver) = system(Stack::builder().dispatchers(4)).await;
     receiver.always(Reply::status(200).after(Duration::from_millis(20)));
+    let dispatchers = || (0..4).map(|index| stack.dispatcher(index));
     // Who is ready may not consume yet.
-    let mut before = vec![];
     eventually("each to have a part", async || {
         stack.api().publish("bid.created", json!({})).await;
-        before = attempts_of_each((0..4).map(|index| stack.dispatcher(index))).await;
-        before.iter().all(|attempts| *attempts > 0.0).then_some(())
+        let attempts = attempts_of_each(dispatchers()).await;
+        attempts.iter().all(|attempts| *attempts > 0.0).then_some(())
     })
     .await;
     delivered(&stack).await;
-    before = attempts_of_each((0..4).map(|index| stack.dispatcher(index))).await;
+    let before = attempts_of_each(dispatchers()).await;
     let warm_up = receiver.taken();
 
     receiver.script("/", (0..200).map(|_| Reply::status(503)));
@@ -103,12 +118,7 @@ async fn four_dispatchers_share_a_steady_load_evenly() {
     warm_up.into_iter().for_each(|event| ledger.accept(event));
     delivered_once(&stack, &receiver, ledger).await;
 
-    let after = attempts_of_each((0..4).map(|index| stack.dispatcher(index))).await;
-    let shares: Vec<f64> = after
-        .iter()
-        .zip(&before)
-        .map(|(after, before)| after - before)
-        .collect();
+    let shares = attempts_since(&before, dispatchers()).await;
     eprintln!("{count} deliveries; attempts of each dispatcher: {shares:?}");
     let fair = shares.iter().sum::<f64>() / 4.0;
     assert!(
@@ -159,19 +169,14 @@ async fn dispatchers_started_beside_a_busy_one_take_their_share_of_what_waits() 
     let builder = Stack::builder().setting("MAX_IN_FLIGHT", "16");
     let (stack, receiver) = system(builder).await;
     receiver.always(Reply::status(200).after(Duration::from_millis(600)));
-    let mut ledger = Ledger::new();
-    let publish = async || {
+    let ledger = publish_from_all_sides(async || {
         let mut accepted = vec![];
         for id in 0..WAITING / PUBLISHERS {
             accepted.push(stack.api().publish("bid.created", json!({"id": id})).await);
         }
         accepted
-    };
-    let accepted = join_all((0..PUBLISHERS).map(|_| publish())).await;
-    accepted
-        .into_iter()
-        .flatten()
-        .for_each(|event| ledger.accept(event));
+    })
+    .await;
     let others = ["dispatcher-1", "dispatcher-2"].map(|name| stack.another_dispatcher(name));
     join_all(others.iter().map(Process::start)).await;
 
@@ -197,12 +202,7 @@ async fn dispatchers_started_beside_a_busy_one_take_their_share_of_what_waits() 
     let all = || std::iter::once(stack.dispatcher(0)).chain(&others);
     let before = attempts_of_each(all()).await;
     delivered_once(&stack, &receiver, ledger).await;
-    let after = attempts_of_each(all()).await;
-    let shares: Vec<f64> = after
-        .iter()
-        .zip(&before)
-        .map(|(after, before)| after - before)
-        .collect();
+    let shares = attempts_since(&before, all()).await;
     eprintln!("attempts of each since: {shares:?}");
     assert!(
         shares[1..].iter().all(|share| *share > shares[0] / 2.0),
